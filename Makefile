@@ -1,0 +1,44 @@
+# Every target sets up what it needs: `make demo` and `make test` are all that a newcomer types.
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test check lint fix unit it bench lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements.lock pyproject.toml deploy/setup
+	@PYTHON=$(PYTHON) deploy/setup
+	@touch $(READY)
+
+demo: $(READY) ## the whole product on this machine over sample traffic: traces, tokens, latency, cost
+	@$(BIN)/spanmill demo
+
+test: lint unit it ## everything that must hold, fast suites first
+
+lint: $(READY) ## ruff, pyright, import direction; changes nothing
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports --no-cache
+
+fix: $(READY) ## what ruff can mend by itself
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+unit: $(READY) ## pure steps and single services
+	@$(BIN)/pytest tests
+
+it: $(READY) ## the whole product with its real broker, Flink, engine and clients
+	@$(BIN)/pytest integration_tests
+
+bench: $(READY) ## rates, latencies, sizes and memory, printed in one run
+	@$(BIN)/python -m benchmarks
+
+lock: $(READY) ## resolve pyproject.toml again into requirements.lock
+	@uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--no-header pyproject.toml --group dev --output-file requirements.lock
+
+clean: ## remove what the targets above have made, but not data
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,287 @@
+"""Arrow schemas of what flows between the steps and of what is written to the store.
+
+Ids are lower-case hex strings: trace_id 32, span_id 16 characters, content hashes 32 (BLAKE2b-128).
+Times are UTC nanoseconds, durations nanoseconds, money integer nano-dollars, token counts integers.
+"""
+
+import pyarrow as pa
+
+NS = pa.timestamp("ns", "UTC")
+TEXT = pa.string()
+NAMES = pa.list_(pa.string())
+ATTRIBUTES = pa.map_(pa.string(), pa.string())
+EVENTS = pa.list_(pa.struct([("time", NS), ("name", TEXT), ("attributes", ATTRIBUTES)]))
+LINKS = pa.list_(pa.struct([("trace_id", TEXT), ("span_id", TEXT), ("attributes", ATTRIBUTES)]))
+
+# One row per Kafka record of `spans.raw`: the source's element, before anything is decoded.
+RAW = pa.schema(
+    [
+        ("topic", TEXT),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("org", TEXT),
+        ("team", TEXT),
+        ("key_id", TEXT),
+        ("signal", TEXT),  # traces | logs
+        ("redact", pa.bool_()),
+        ("received_at", pa.int64()),  # UTC ns, set by the gateway (else the record's timestamp)
+        ("body", pa.binary()),
+    ]
+)
+
+# Who owns a row. Always from the API key, never from the span.
+_OWNER = [("org", TEXT), ("team", TEXT), ("key_id", TEXT)]
+
+# What one inference cost and how it is known; shared by spans, skeletons and usage.
+_CALL = [
+    ("provider", TEXT),
+    ("request_model", TEXT),
+    ("response_model", TEXT),
+    ("response_id", TEXT),
+    ("operation", TEXT),
+    ("input_tokens", pa.int64()),  # inclusive: uncached + cache read + cache write; NULL when not known
+    ("output_tokens", pa.int64()),  # inclusive of reasoning
+    ("cache_read_tokens", pa.int64()),
+    ("cache_write_tokens", pa.int64()),
+    ("cache_write_1h_tokens", pa.int64()),
+    ("reasoning_tokens", pa.int64()),
+    ("audio_input_tokens", pa.int64()),
+    ("audio_output_tokens", pa.int64()),
+    ("token_source", TEXT),  # reported | counted | estimated; NULL when there is no usage
+    ("cost_nano", pa.int64()),
+    ("cost_status", TEXT),  # priced | unpriced | no_usage | none (not a call)
+    ("price_id", TEXT),
+]
+
+SPANS = pa.schema(
+    [
+        *_OWNER,
+        ("trace_id", TEXT),
+        ("span_id", TEXT),
+        ("parent_span_id", TEXT),  # '' for a root
+        ("name", TEXT),
+        ("kind", TEXT),  # llm|embedding|rerank|tool|retrieval|agent|chain|guardrail|evaluator|other
+        ("start_time", NS),
+        ("duration_ns", pa.int64()),
+        ("status", TEXT),  # unset | ok | error
+        ("error", TEXT),  # class or code, then the message; '' when there is none
+        ("service", TEXT),
+        ("scope", TEXT),
+        ("scope_version", TEXT),
+        ("dialect", TEXT),
+        *_CALL,
+        ("streaming", pa.bool_()),
+        ("finish_reasons", NAMES),
+        ("ttft_ns", pa.int64()),
+        ("ttft_kind", TEXT),  # first_chunk | first_content | server; NULL when not recorded
+        ("tpot_ns", pa.int64()),
+        ("client_cost_nano", pa.int64()),
+        ("session_id", TEXT),
+        ("user_id", TEXT),
+        ("prompt_name", TEXT),
+        ("prompt_version", TEXT),
+        ("tags", NAMES),
+        ("input_hashes", NAMES),
+        ("output_hashes", NAMES),
+        ("attributes", ATTRIBUTES),
+        ("resource", ATTRIBUTES),
+        ("events", EVENTS),
+        ("links", LINKS),
+        ("flags", NAMES),  # what was cut, corrected or does not add up
+        ("received_at", NS),
+        ("day", pa.date32()),  # of start_time; 1970-01-01 when that is out of range: bounds the partitions
+        ("version", pa.uint64()),  # grows with the information in the span, never with the clock
+    ]
+)
+
+# One distinct message of one organisation, in the GenAI conventions' shape.
+MESSAGES = pa.schema(
+    [
+        ("org", TEXT),
+        ("hash", TEXT),
+        ("role", TEXT),
+        ("body", TEXT),  # JSON {role, parts:[{type, ...}]}
+        ("bytes", pa.int64()),  # before any cut
+    ]
+)
+
+# A GenAI log record that belongs to a span: carries the hashes of what it said.
+SPAN_LOGS = pa.schema(
+    [
+        ("org", TEXT),
+        ("trace_id", TEXT),  # '' when the record has none: joined by response_id
+        ("span_id", TEXT),
+        ("response_id", TEXT),
+        ("time", NS),
+        ("event", TEXT),
+        ("input_hashes", NAMES),
+        ("output_hashes", NAMES),
+        ("attributes", ATTRIBUTES),
+        ("day", pa.date32()),
+        ("id", TEXT),  # hash of the record's content: the same record twice is one row
+    ]
+)
+
+# One row per Kafka record that was processed: the completeness equation and "caught up" are read from it.
+REQUESTS = pa.schema(
+    [
+        ("topic", TEXT),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("org", TEXT),
+        ("signal", TEXT),
+        ("received_at", NS),
+        ("received", pa.int64()),  # spans or log records in it, as far as they could be counted
+        ("written", pa.int64()),  # rows that went to the store, duplicates included
+        ("dead_lettered", pa.int64()),
+    ]
+)
+
+DEAD_LETTERS = pa.schema(
+    [
+        ("org", TEXT),
+        ("team", TEXT),
+        ("key_id", TEXT),
+        ("received_at", NS),
+        ("step", TEXT),  # decode | normalise | ... : the step that refused it
+        ("error", TEXT),  # error class, e.g. InvalidTraceId
+        ("message", TEXT),
+        ("topic", TEXT),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("position", pa.int64()),  # of the span in its record; -1 for the whole record
+        ("raw", pa.binary()),  # a request that holds just the refused item, so that it can be replayed
+        ("code_version", TEXT),
+    ]
+)
+
+# What waits in state for the rest of its trace: at most 200 bytes a span.
+SKELETONS = pa.schema(
+    [
+        *_OWNER,
+        ("trace_id", TEXT),
+        ("span_id", TEXT),
+        ("parent_span_id", TEXT),
+        ("name", TEXT),
+        ("kind", TEXT),
+        ("start_time", pa.int64()),  # UTC ns
+        ("duration_ns", pa.int64()),
+        ("status", TEXT),
+        ("service", TEXT),
+        ("dialect", TEXT),
+        ("session_id", TEXT),
+        ("user_id", TEXT),
+        ("prompt_name", TEXT),
+        ("prompt_version", TEXT),
+        *_CALL,
+        ("ttft_ns", pa.int64()),
+        ("version", pa.uint64()),
+        ("day", pa.date32()),
+        ("billable", pa.bool_()),  # a leaf inference or embedding by its kind, with usage or without an error
+    ]
+)
+
+# One fragment of one trace; the view `traces` unites the fragments. The tree is in depth-first order.
+TRACES = pa.schema(
+    [
+        *_OWNER,
+        ("trace_id", TEXT),
+        ("fragment", TEXT),  # hash of the span ids that opened it
+        ("state", TEXT),  # provisional | final
+        ("root_span_id", TEXT),  # '' when the root never came
+        ("root_name", TEXT),
+        ("start_time", NS),
+        ("duration_ns", pa.int64()),
+        ("status", TEXT),  # error when any span failed, else ok
+        ("error_count", pa.int64()),
+        ("span_count", pa.int64()),
+        ("orphan_count", pa.int64()),  # spans shown under a placeholder: their parent never came
+        ("root_count", pa.int64()),
+        ("cycle_count", pa.int64()),  # spans whose parent chain is a loop, cut at its first span
+        ("depth", pa.int64()),
+        ("call_count", pa.int64()),  # billed calls
+        ("unpriced_count", pa.int64()),
+        ("input_tokens", pa.int64()),
+        ("output_tokens", pa.int64()),
+        ("cache_read_tokens", pa.int64()),
+        ("cache_write_tokens", pa.int64()),
+        ("reasoning_tokens", pa.int64()),
+        ("cost_nano", pa.int64()),  # of the priced calls
+        ("cost_status", TEXT),  # priced | partly | unpriced | none
+        ("ttft_ns", pa.int64()),  # from the trace's start to the first token of its first billed streamed call
+        ("models", NAMES),
+        ("providers", NAMES),
+        ("services", NAMES),
+        ("session_id", TEXT),
+        ("user_id", TEXT),
+        ("span_ids", NAMES),
+        ("parent_indexes", pa.list_(pa.int32())),  # -1 for a root or an orphan
+        ("depths", pa.list_(pa.int32())),
+        ("names", NAMES),
+        ("kinds", NAMES),
+        ("statuses", NAMES),
+        ("start_offsets_ns", pa.list_(pa.int64())),  # from the trace's start
+        ("durations_ns", pa.list_(pa.int64())),
+        ("span_models", NAMES),
+        ("span_ttfts_ns", pa.list_(pa.int64())),  # -1 where not recorded
+        ("span_billed", pa.list_(pa.bool_())),
+        ("self_input_tokens", pa.list_(pa.int64())),
+        ("self_output_tokens", pa.list_(pa.int64())),
+        ("self_cost_nano", pa.list_(pa.int64())),  # 0 where not billed or not priced
+        ("total_input_tokens", pa.list_(pa.int64())),  # of the span and all below it
+        ("total_output_tokens", pa.list_(pa.int64())),
+        ("total_cost_nano", pa.list_(pa.int64())),
+        ("self_time_ns", pa.list_(pa.int64())),  # duration less the union of its children's intervals
+        ("day", pa.date32()),
+        ("version", pa.uint64()),
+    ]
+)
+
+# The append-only ledger: a fact per row, so that sums over it are right at any moment.
+USAGE = pa.schema(
+    [
+        *_OWNER,
+        ("entry", TEXT),  # charge | reversal | reprice
+        ("entry_id", TEXT),  # hash of org, call and kind of entry: the same fact twice is one row
+        ("call_id", TEXT),
+        ("trace_id", TEXT),
+        ("span_id", TEXT),
+        ("time", NS),  # start of the span: the price of that moment
+        ("provider", TEXT),
+        ("model", TEXT),  # as answered, else as asked
+        *[f for f in _CALL if f[0] != "provider"],
+        ("service", TEXT),
+        ("dialect", TEXT),
+        ("session_id", TEXT),
+        ("user_id", TEXT),
+        ("prompt_name", TEXT),
+        ("prompt_version", TEXT),
+        ("reason", TEXT),  # why a reversal or a reprice was written; '' for a charge
+        ("day", pa.date32()),
+        ("version", pa.uint64()),
+    ]
+)
+
+# What the sink writes, by table name.
+TABLES: dict[str, pa.Schema] = {
+    "spans": SPANS,
+    "messages": MESSAGES,
+    "span_logs": SPAN_LOGS,
+    "requests": REQUESTS,
+    "dead_letters": DEAD_LETTERS,
+    "traces": TRACES,
+    "usage": USAGE,
+}
+
+
+def to_ipc(table: pa.Table | pa.RecordBatch) -> bytes:
+    """Arrow IPC stream of `table`, uncompressed: the form in which elements and state travel."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write(table)
+    return sink.getvalue().to_pybytes()
+
+
+def from_ipc(data: bytes) -> pa.Table:
+    """The table in an Arrow IPC stream, without a copy. Raises pa.ArrowInvalid on other bytes."""
+    return pa.ipc.open_stream(data).read_all()
