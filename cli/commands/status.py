@@ -1,0 +1,110 @@
+"""`spanmill status`: what runs, lag, freshness, completeness."""
+
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import psutil
+import typer
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import Error
+
+from cli.client import connect, rows
+from cli.embedded.broker import end_offsets
+from cli.embedded.profile import Running, find_running
+from cli.exits import Exit, Failure
+from cli.options import DATA, Data, Output
+from cli.output import Form, paper, say, show
+
+_POLL_S = 0.2
+
+
+def register(commands: typer.Typer) -> None:
+    commands.command("status")(status)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the job is behind the log. Zero everywhere means that all that was acknowledged is queryable."""
+
+    records: int  # acknowledged by the broker, not yet in the tables
+    spans: int  # in `spans`, not yet in `traces`
+
+    @property
+    def caught_up(self) -> bool:
+        return self.records == 0 and self.spans == 0
+
+    def __str__(self) -> str:
+        return f"{self.records:,} requests are not in the tables yet, {self.spans:,} spans not in a trace yet"
+
+
+def progress(client: Client, running: Running) -> Progress:
+    """Compares the log's end with the records and traces in the store."""
+    ends = end_offsets(running.broker, running.topic)
+    seen = rows(client, "SELECT partition, count() AS n FROM requests WHERE topic = {t:String} GROUP BY 1", {"t": running.topic})
+    done = {row["partition"]: row["n"] for row in seen.rows}
+    missing = sum(max(0, end - done.get(partition, 0)) for partition, end in ends.items())
+    counts = rows(client, "SELECT (SELECT count() FROM spans) AS spans, (SELECT sum(span_count) FROM traces) AS traced")
+    return Progress(missing, max(0, counts.rows[0]["spans"] - (counts.rows[0]["traced"] or 0)))
+
+
+def wait_caught_up(running: Running, timeout: float) -> None:
+    """Returns when all that was acknowledged is in the tables. Raises Failure (timed out) with what is missing."""
+    deadline = time.monotonic() + timeout
+    last: str = "the store did not answer"
+    while time.monotonic() < deadline:
+        try:
+            now = progress(connect(running.store), running)
+            if now.caught_up:
+                return
+            last = str(now)
+        except (Failure, Error, OSError) as error:
+            last = str(error)
+        time.sleep(_POLL_S)
+    raise Failure(f"not caught up within {timeout:.0f} s: {last}", "see the logs in the data folder", Exit.TIMED_OUT)
+
+
+def status(
+    data: Data = DATA,
+    until_caught_up: Annotated[bool, typer.Option(help="Wait until all that was acknowledged is queryable.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for that.")] = 60.0,
+    output: Output = Form.table,
+) -> None:
+    """Show what runs, how far the job is behind the log, how fresh the tables are, and what came of every span.
+
+    Per organisation: received = written + dead-lettered, and written = distinct + duplicates.
+
+    [bold]Examples[/]
+
+      spanmill status
+
+      spanmill status --until-caught-up --timeout 60 && run-my-checks
+    """
+    running = find_running(data)
+    if until_caught_up:
+        wait_caught_up(running, timeout)
+    client = connect(running.store)
+    now = progress(client, running)
+    complete = rows(client, "SELECT * FROM completeness ORDER BY org")
+    if output is not Form.table:
+        show(complete.rows, complete.columns, output)
+        return
+    show(_processes(running), ["process", "pid", "state", "memory_mb"], output, "processes")
+    paper.print()
+    show(complete.rows, complete.columns, output, "completeness (spans)")
+    paper.print()
+    say("caught up: all that was acknowledged is queryable" if now.caught_up else str(now))
+
+
+def _processes(running: Running) -> list[dict[str, Any]]:
+    return [_process(name, pid) for name, pid in running.pids.items()]
+
+
+def _process(name: str, pid: int) -> dict[str, Any]:
+    """The process with all that it started: the job's memory is its JVM's."""
+    try:
+        tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        memory = sum(process.memory_info().rss for process in tree)
+        return {"process": name, "pid": pid, "state": "running", "memory_mb": memory // 2**20}
+    except psutil.Error:
+        return {"process": name, "pid": pid, "state": "ended", "memory_mb": None}

@@ -1,0 +1,64 @@
+"""`spanmill up`: the embedded profile in the foreground."""
+
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from cli.embedded.profile import Profile, Running
+from cli.embedded.supervisor import Supervisor
+from cli.options import DATA, Data
+from cli.output import paper, say
+
+_WATCH_S = 0.25
+
+
+def register(commands: typer.Typer) -> None:
+    commands.command("up")(up)
+
+
+def up(
+    data: Data = DATA,
+    host: Annotated[str, typer.Option(help="Where the gateway listens; off loopback every request needs a key.")] = "127.0.0.1",
+    http_port: Annotated[int, typer.Option(help="OTLP/HTTP; 0 takes a free port.")] = 4318,
+    grpc_port: Annotated[int, typer.Option(help="OTLP/gRPC; 0 takes a free port.")] = 4317,
+    sql_port: Annotated[int, typer.Option(help="ClickHouse HTTP protocol, on loopback; 0 takes a free port.")] = 8123,
+    quiet_gap: Annotated[float, typer.Option(help="Seconds without a new span after which a trace is shown.")] = 5.0,
+    horizon: Annotated[float, typer.Option(help="Seconds without a new span after which a trace is final.")] = 600.0,
+) -> None:
+    """Run everything on this machine until Ctrl-C: broker, gateway, Flink job, ClickHouse engine.
+
+    Started again on the same data folder it goes on where it stopped.
+
+    [bold]Examples[/]
+
+      spanmill up
+
+      spanmill up --data /var/lib/spanmill --http-port 14318
+    """
+    profile = Profile(data, host, http_port, grpc_port, sql_port, quiet_gap, horizon)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    supervisor = Supervisor(profile, say)
+    running = supervisor.start()
+    paper.print(banner(running, profile), markup=False)
+    while not stop.wait(_WATCH_S):
+        supervisor.watch()
+    say("stopping; what was acknowledged is kept")
+    supervisor.stop()
+
+
+def banner(running: Running, profile: Profile) -> str:
+    """How to send to it, how to query it, what to type next."""
+    return f"""
+spanmill   embedded   data {profile.data}   stop Ctrl-C
+OTLP   {running.gateway}   grpc {running.grpc}   {"no key needed on loopback" if profile.host == "127.0.0.1" else "key needed: spanmill key create"}
+SQL    {running.store}   (ClickHouse HTTP protocol, database spanmill)
+
+send   export OTEL_EXPORTER_OTLP_ENDPOINT={running.gateway}   then run your app, or: spanmill send FILE
+look   spanmill status
+       spanmill sql "SELECT model, sum(cost_nano) / 1e9 AS dollars FROM usage GROUP BY model"
+       spanmill trace TRACE_ID
+"""

@@ -1,0 +1,140 @@
+"""One Kafka broker (KRaft: broker and controller in one process) from its jars, every append synced to disk."""
+
+import base64
+import subprocess
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+
+from cli.embedded.ports import free_port
+from cli.embedded.process import Child
+from cli.exits import Exit, Failure
+
+# A request of the gateway's limit (20 MiB) must fit into one record.
+MAX_RECORD_BYTES = 32 * 2**20
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={logs}
+log.flush.interval.messages=1
+log.message.timestamp.type=LogAppendTime
+log.segment.bytes=134217728
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+message.max.bytes={record}
+replica.fetch.max.bytes={record}
+"""
+
+_LOGGING = """\
+Configuration:
+  status: WARN
+  Appenders:
+    Console: {name: OUT, target: SYSTEM_OUT, PatternLayout: {pattern: "%d{ISO8601} %p %c{1} %m%n"}}
+  Loggers:
+    Root: {level: WARN, AppenderRef: [{ref: OUT}]}
+"""
+
+
+def _cluster_id() -> str:
+    # A leading '-' would be read as an option by the format tool.
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A", 1)
+
+
+class Broker(Child):
+    """A broker on loopback whose data live in `folder`; started again on the same folder it goes on where it was."""
+
+    def __init__(self, folder: Path, java: Path, jars: Sequence[Path], log: Path, port: int = 0) -> None:
+        self.folder = folder
+        self.java = java
+        self.port = port or free_port()
+        self.classpath = ":".join(str(jar) for jar in jars)
+        properties, logging = folder / "server.properties", folder / "log4j2.yaml"
+        super().__init__(
+            "broker",
+            [
+                str(java),
+                *("-cp", self.classpath, "-Xms256m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"),
+                *("-Djava.awt.headless=true", f"-Dlog4j2.configurationFile={logging}"),
+                *("kafka.Kafka", str(properties)),
+            ],
+            log,
+        )
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        logs, properties = self.folder / "data", self.folder / "server.properties"
+        properties.write_text(
+            _PROPERTIES.format(port=self.port, controller=free_port(), logs=logs, record=MAX_RECORD_BYTES)
+        )
+        (self.folder / "log4j2.yaml").write_text(_LOGGING)
+        if not (logs / "meta.properties").exists():
+            self._format(properties)
+        super().start()
+
+    def _format(self, properties: Path) -> None:
+        tool = [str(self.java), "-cp", self.classpath, "kafka.tools.StorageTool", "format"]
+        done = subprocess.run(
+            [*tool, "-t", _cluster_id(), "-c", str(properties)], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise Failure(f"the broker's log could not be formatted: {done.stdout}{done.stderr}".strip())
+
+    def wait_ready(self, timeout: float) -> str:
+        """Waits until the broker answers. Raises Failure when it dies or is late."""
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if not self.alive:
+                raise Failure(f"the broker ended while starting:\n{self.tail()}", f"see {self.log}")
+            try:
+                if admin.list_topics(timeout=0.5).brokers:
+                    return f"ready kafka={self.address}"
+            except KafkaException:
+                time.sleep(0.05)
+        raise Failure(f"the broker did not answer within {timeout:.0f} s", f"see {self.log}", Exit.TIMED_OUT)
+
+
+def create_topic(address: str, topic: str, partitions: int) -> None:
+    """Creates `topic` unless it is there. Records stay for 7 days."""
+    admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
+    if topic in admin.list_topics(timeout=10).topics:
+        return
+    config = {
+        "retention.ms": str(7 * 86_400_000),
+        "max.message.bytes": str(MAX_RECORD_BYTES),
+        "message.timestamp.type": "LogAppendTime",
+        "flush.messages": "1",
+    }
+    admin.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result(30)
+
+
+def end_offsets(address: str, topic: str) -> dict[int, int]:
+    """Partition -> the offset that the next record will get. Raises Failure when the broker does not answer."""
+    admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
+    try:
+        partitions = admin.list_topics(topic, timeout=10).topics[topic].partitions
+        asked = admin.list_offsets({TopicPartition(topic, p): OffsetSpec.latest() for p in partitions}, request_timeout=10)
+        return {where.partition: future.result(10).offset for where, future in asked.items()}
+    except KafkaException as error:
+        raise Failure(f"the broker at {address} did not answer: {error}", "spanmill up", Exit.CANNOT_CONNECT) from error

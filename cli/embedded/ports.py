@@ -1,0 +1,26 @@
+"""Ports on loopback."""
+
+import socket
+
+from cli.exits import Exit, Failure
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def require_free(host: str, port: int, what: str, option: str) -> None:
+    """Raises Failure when somebody listens on `port` already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Failure(
+                f"{what} cannot listen on {host}:{port}: {error.strerror}",
+                f"stop what listens there, or choose another port with {option}",
+                Exit.REFUSED,
+            ) from error

@@ -1,0 +1,102 @@
+"""One child process of the embedded profile: its own session, its own log, gone when the command is gone."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cli.exits import Exit, Failure
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    """Runs in the child between fork and exec: the kernel kills it when the command dies, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Child:
+    """A process that says `ready ...` on its output once it serves."""
+
+    def __init__(self, name: str, args: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        self.args = list(args)
+        self.log = log
+        self.env = {**os.environ, **(env or {})}
+        self.process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
+
+    def start(self) -> None:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as out:
+            self._log_start = out.tell()
+            self.process = subprocess.Popen(
+                self.args,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=self.env,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid if self.process else 0
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def ready_line(self) -> str | None:
+        """The line that begins with `ready` since the last start, or None while there is none."""
+        with self.log.open("rb") as lines:
+            lines.seek(self._log_start)
+            for line in lines:
+                if line.startswith(b"ready") and line.endswith(b"\n"):
+                    return line.decode().strip()
+        return None
+
+    def wait_ready(self, timeout: float) -> str:
+        """Waits for the ready line. Raises Failure with the end of the log when the process dies or is late."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if (line := self.ready_line()) is not None:
+                return line
+            if not self.alive:
+                raise Failure(f"{self.name} ended while starting:\n{self.tail()}", f"see {self.log}")
+            time.sleep(0.05)
+        raise Failure(f"{self.name} was not ready within {timeout:.0f} s", f"see {self.log}", Exit.TIMED_OUT)
+
+    def tail(self, lines: int = 15) -> str:
+        """The last lines of the log since the last start."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            return "\n".join(log.read()[-20_000:].decode(errors="replace").splitlines()[-lines:])
+
+    def stop(self, timeout: float = 20) -> None:
+        """SIGTERM, then SIGKILL to the whole session after `timeout` seconds."""
+        if self.process is None:
+            return
+        if self.alive:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                pass
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to the child and to all that it started."""
+        if self.process is None:
+            return
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()

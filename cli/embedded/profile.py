@@ -1,0 +1,62 @@
+"""Where the embedded profile keeps its data and where it listens."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cli.exits import Exit, Failure
+
+TOPIC = "spans.raw"
+PARTITIONS = 4
+DEFAULT_DATA = Path(".spanmill")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What `spanmill up` was asked for. A port of 0 means any free one."""
+
+    data: Path
+    host: str = "127.0.0.1"
+    http_port: int = 4318
+    grpc_port: int = 4317
+    sql_port: int = 8123
+    quiet_gap_s: float = 5.0
+    horizon_s: float = 600.0
+
+    @property
+    def control_url(self) -> str:
+        return f"sqlite:///{self.data / 'control.db'}"
+
+    @property
+    def logs(self) -> Path:
+        return self.data / "logs"
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a running `spanmill up` wrote down for the other commands: `run.json` in the data folder."""
+
+    pid: int
+    gateway: str  # http://host:port
+    grpc: str  # host:port
+    store: str  # http://host:port
+    broker: str  # host:port
+    topic: str
+    pids: dict[str, int]
+
+    def save(self, data: Path) -> None:
+        part = data / "run.json.part"
+        part.write_text(json.dumps(asdict(self), indent=1))
+        part.replace(data / "run.json")
+
+
+def find_running(data: Path) -> Running:
+    """The running instance of `data`. Raises Failure when there is none."""
+    try:
+        return Running(**json.loads((data / "run.json").read_text()))
+    except FileNotFoundError:
+        raise Failure(
+            f"nothing runs on the data folder {data}",
+            "start it with: spanmill up, or name its folder with --data",
+            Exit.CANNOT_CONNECT,
+        ) from None

@@ -1,0 +1,38 @@
+"""The `spanmill` command."""
+
+import sys
+
+import typer
+
+from cli.commands import demo, doctor, keys, migrate, orgs, send, sql, status, trace, up
+from cli.exits import Failure
+from cli.output import talk
+
+commands = typer.Typer(
+    name="spanmill",
+    help="Stream processing for LLM observability and cost accounting.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+for module in (demo, up, send, status, trace, sql, migrate, doctor):
+    module.register(commands)
+commands.add_typer(orgs.commands, name="org")
+commands.add_typer(keys.commands, name="key")
+
+
+def app() -> None:
+    """Runs the command; a Failure becomes two lines on standard error and its exit code."""
+    try:
+        commands()
+    except Failure as failure:
+        talk.print(f"[bold red]error[/] {_escape(failure.what)}")
+        if failure.hint:
+            talk.print(f"[bold]try[/]   {_escape(failure.hint)}")
+        sys.exit(failure.code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", "\\[")
