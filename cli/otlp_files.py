@@ -60,7 +60,9 @@ def post(client: httpx2.Client, gateway: str, request: Request, key: str, patien
             answer = client.post(f"{gateway}/v1/{request.signal}", content=request.body, headers=headers)
         except httpx2.ConnectError as error:
             raise Failure(
-                f"no gateway answers at {gateway}", "spanmill up, or name another with --gateway", Exit.CANNOT_CONNECT
+                f"no gateway answers at {gateway}",
+                "spanmill up, or name another with --gateway",
+                Exit.CANNOT_CONNECT,
             ) from error
         if answer.status_code == 200:
             return _verdict(request, answer)
@@ -87,6 +89,5 @@ def _verdict(request: Request, answer: httpx2.Response) -> Answer:
 def _reason(answer: httpx2.Response) -> str:
     if "json" in answer.headers.get("content-type", ""):
         return str(answer.json().get("message", ""))
-
 
     return Status.FromString(answer.content).message

@@ -35,7 +35,9 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], form: Form, 
         writer.writerows([_plain(row.get(column)) for column in columns] for row in rows)
     else:
         picked = [{column: row.get(column) for column in columns} for row in rows]
-        lines = [orjson.dumps(picked, default=str)] if form is Form.json else [orjson.dumps(r, default=str) for r in picked]
+        lines = (
+            [orjson.dumps(picked, default=str)] if form is Form.json else [orjson.dumps(r, default=str) for r in picked]
+        )
         sys.stdout.write("".join(line.decode() + "\n" for line in lines))
 
 

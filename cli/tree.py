@@ -82,11 +82,11 @@ def _headline(trace: Mapping[str, Any]) -> str:
 def _notes(trace: Mapping[str, Any], shown: int) -> list[str]:
     notes = []
     if shown < len(trace["span_ids"]):
-        notes.append(f"{len(trace['span_ids']) - shown:,} further spans are not drawn")
+        notes.append(f"not drawn: {len(trace['span_ids']) - shown:,} further spans")
     if trace["orphan_count"]:
-        notes.append(f"{trace['orphan_count']} spans stand at the top because their parent has not come")
+        notes.append(f"at the top because the parent has not come: {trace['orphan_count']}")
     if trace["cycle_count"]:
-        notes.append(f"{trace['cycle_count']} spans name each other as parents; the loop is cut at its first span")
+        notes.append(f"in a loop of parents, cut at its first span: {trace['cycle_count']}")
     if trace["unpriced_count"]:
-        notes.append(f"{trace['unpriced_count']} calls have no price and are not in the cost")
+        notes.append(f"calls without a price, not in the cost: {trace['unpriced_count']}")
     return notes

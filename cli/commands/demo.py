@@ -38,7 +38,9 @@ def register(commands: typer.Typer) -> None:
 
 
 def demo(
-    keep: Annotated[Path | None, typer.Option(help="Keep the data in this folder, to look at with spanmill up.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep the data in this folder, to look at with spanmill up.")
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait until all is in the tables.")] = 120.0,
 ) -> None:
     """Run the whole product on this machine over the traffic of 24 libraries, print what it saw, and stop.

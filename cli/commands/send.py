@@ -41,7 +41,10 @@ def send(
         return
     to = gateway or find_running(data).gateway
     rejected = 0
-    with httpx2.Client(timeout=60) as client, Progress(console=talk, transient=True, disable=not talk.is_terminal) as bar:
+    with (
+        httpx2.Client(timeout=60) as client,
+        Progress(console=talk, transient=True, disable=not talk.is_terminal) as bar,
+    ):
         for request in bar.track(requests, description="sending"):
             answer = post(client, to, request, key)
             rejected += answer.rejected

@@ -41,7 +41,11 @@ class Progress:
 def progress(client: Client, running: Running) -> Progress:
     """Compares the log's end with the records and traces in the store."""
     ends = end_offsets(running.broker, running.topic)
-    seen = rows(client, "SELECT partition, count() AS n FROM requests WHERE topic = {t:String} GROUP BY 1", {"t": running.topic})
+    seen = rows(
+        client,
+        "SELECT partition, count() AS n FROM requests WHERE topic = {t:String} GROUP BY 1",
+        {"t": running.topic},
+    )
     done = {row["partition"]: row["n"] for row in seen.rows}
     missing = sum(max(0, end - done.get(partition, 0)) for partition, end in ends.items())
     counts = rows(client, "SELECT (SELECT count() FROM spans) AS spans, (SELECT sum(span_count) FROM traces) AS traced")

@@ -20,7 +20,9 @@ def register(commands: typer.Typer) -> None:
 
 def up(
     data: Data = DATA,
-    host: Annotated[str, typer.Option(help="Where the gateway listens; off loopback every request needs a key.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Where the gateway listens; off loopback every request needs a key.")
+    ] = "127.0.0.1",
     http_port: Annotated[int, typer.Option(help="OTLP/HTTP; 0 takes a free port.")] = 4318,
     grpc_port: Annotated[int, typer.Option(help="OTLP/gRPC; 0 takes a free port.")] = 4317,
     sql_port: Annotated[int, typer.Option(help="ClickHouse HTTP protocol, on loopback; 0 takes a free port.")] = 8123,
@@ -52,9 +54,10 @@ def up(
 
 def banner(running: Running, profile: Profile) -> str:
     """How to send to it, how to query it, what to type next."""
+    keys = "no key needed on loopback" if profile.host == "127.0.0.1" else "key needed: spanmill key create"
     return f"""
 spanmill   embedded   data {profile.data}   stop Ctrl-C
-OTLP   {running.gateway}   grpc {running.grpc}   {"no key needed on loopback" if profile.host == "127.0.0.1" else "key needed: spanmill key create"}
+OTLP   {running.gateway}   grpc {running.grpc}   {keys}
 SQL    {running.store}   (ClickHouse HTTP protocol, database spanmill)
 
 send   export OTEL_EXPORTER_OTLP_ENDPOINT={running.gateway}   then run your app, or: spanmill send FILE

@@ -7,8 +7,9 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from cli.embedded.ports import free_port
 from cli.embedded.process import Child
@@ -70,7 +71,14 @@ class Broker(Child):
             "broker",
             [
                 str(java),
-                *("-cp", self.classpath, "-Xms256m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"),
+                *(
+                    "-cp",
+                    self.classpath,
+                    "-Xms256m",
+                    "-Xmx384m",
+                    "-XX:+UseSerialGC",
+                    "-XX:+ExitOnOutOfMemoryError",
+                ),
                 *("-Djava.awt.headless=true", f"-Dlog4j2.configurationFile={logging}"),
                 *("kafka.Kafka", str(properties)),
             ],
@@ -131,10 +139,12 @@ def create_topic(address: str, topic: str, partitions: int) -> None:
 
 def end_offsets(address: str, topic: str) -> dict[int, int]:
     """Partition -> the offset that the next record will get. Raises Failure when the broker does not answer."""
-    admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
+    client = Consumer({"bootstrap.servers": address, "group.id": "spanmill-status", "log_level": 0})
     try:
-        partitions = admin.list_topics(topic, timeout=10).topics[topic].partitions
-        asked = admin.list_offsets({TopicPartition(topic, p): OffsetSpec.latest() for p in partitions}, request_timeout=10)
-        return {where.partition: future.result(10).offset for where, future in asked.items()}
+        partitions = client.list_topics(topic, timeout=10).topics[topic].partitions
+        return {p: client.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
     except KafkaException as error:
-        raise Failure(f"the broker at {address} did not answer: {error}", "spanmill up", Exit.CANNOT_CONNECT) from error
+        what = f"the broker at {address} did not answer: {error}"
+        raise Failure(what, "spanmill up", Exit.CANNOT_CONNECT) from error
+    finally:
+        client.close()

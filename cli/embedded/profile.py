@@ -11,6 +11,11 @@ PARTITIONS = 4
 DEFAULT_DATA = Path(".spanmill")
 
 
+def control_url(data: Path) -> str:
+    """The control database of a data folder."""
+    return f"sqlite:///{data / 'control.db'}"
+
+
 @dataclass(frozen=True)
 class Profile:
     """What `spanmill up` was asked for. A port of 0 means any free one."""
@@ -22,10 +27,6 @@ class Profile:
     sql_port: int = 8123
     quiet_gap_s: float = 5.0
     horizon_s: float = 600.0
-
-    @property
-    def control_url(self) -> str:
-        return f"sqlite:///{self.data / 'control.db'}"
 
     @property
     def logs(self) -> Path:

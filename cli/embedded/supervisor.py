@@ -10,7 +10,6 @@ from cli.embedded.folder import hold
 from cli.embedded.ports import free_port, require_free
 from cli.embedded.process import Child
 from cli.embedded.profile import PARTITIONS, TOPIC, Profile, Running
-from cli.exits import Failure
 
 Say = Callable[[str], None]
 
@@ -46,7 +45,12 @@ class Supervisor:
         ):
             if port:
                 require_free(profile.host, port, what, option)
-        broker = Broker(profile.data / "broker", children.java(), children.broker_jars(self.say), profile.logs / "broker.log")
+        broker = Broker(
+            profile.data / "broker",
+            children.java(),
+            children.broker_jars(self.say),
+            profile.logs / "broker.log",
+        )
         store_port = profile.sql_port or free_port()
         store = children.store(profile, store_port)
         self._launch(broker, store)

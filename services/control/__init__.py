@@ -1,0 +1,1 @@
+"""The control database: organisations and the API keys that belong to them."""

@@ -1,0 +1,1 @@
+"""The gateway: OTLP over HTTP and gRPC in, the log `spans.raw` out."""

@@ -19,9 +19,7 @@ def test_a_data_folder_is_held_by_one_process_at_a_time(tmp_path):
 
 
 def _sleeper(*arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(60)", *arguments], start_new_session=True
-    )
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *arguments], start_new_session=True)
 
 
 def test_what_a_killed_command_left_running_on_the_folder_is_ended_and_nothing_else(tmp_path):

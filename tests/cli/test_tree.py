@@ -65,4 +65,4 @@ def test_a_trace_is_drawn_with_names_kinds_tokens_first_token_and_cost():
     assert "└─ chat gpt-4o" in text
     assert "81 ms" in text
     assert "$0.001234" in text
-    assert "1 spans stand at the top because their parent has not come" in text
+    assert "at the top because the parent has not come: 1" in text

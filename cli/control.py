@@ -1,0 +1,37 @@
+"""The control database as the commands use it."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+
+from cli.embedded.profile import control_url
+from cli.exits import Exit, Failure
+from services.control.database import Conflict, InvalidName, NotFound, open_database
+from services.control.migrate import ChangedMigration, migrate
+
+
+@contextmanager
+def control(data: Path) -> Iterator[sa.Engine]:
+    """The control database of `data`, brought up to date; its named errors become Failures."""
+    data.mkdir(parents=True, exist_ok=True)
+    engine = open_database(control_url(data))
+    try:
+        migrate(engine, time.time_ns())
+        yield engine
+    except InvalidName as error:
+        raise Failure(str(error), code=Exit.USAGE) from error
+    except (Conflict, NotFound, ChangedMigration) as error:
+        raise Failure(str(error), code=Exit.REFUSED) from error
+    except OperationalError as error:
+        raise Failure(f"the control database in {data} cannot be used: {error.orig}") from error
+    finally:
+        engine.dispose()
+
+
+def utc(ns: int | None) -> str | None:
+    """UTC ns as RFC 3339 to the second; None stays None."""
+    return None if ns is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ns // 10**9))

@@ -1,0 +1,59 @@
+"""The children of the embedded profile: how each is started and where its settings are written."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cli.embedded.process import Child
+from cli.embedded.profile import TOPIC, Profile, control_url
+from cli.exits import Failure
+from pipelines.jars import JarError, fetch, jar_folder
+from services.control.database import open_database
+from services.control.migrate import migrate as migrate_control
+
+
+def jars(set_name: str, say: Callable[[str], None]) -> list[Path]:
+    """The jars of a set, fetched when missing. Raises Failure when they cannot be had."""
+    try:
+        return fetch(set_name, jar_folder(), say)
+    except JarError as error:
+        raise Failure(str(error)) from error
+
+
+def store(profile: Profile, port: int) -> Child:
+    """The ClickHouse engine behind its HTTP protocol, on loopback whatever the gateway listens on."""
+    args = ["-m", "services.store", "--data", str(profile.data / "store"), "--host", "127.0.0.1", "--port", str(port)]
+    return _python("store", args, profile)
+
+
+def gateway(profile: Profile, broker: str, http_port: int, grpc_port: int) -> Child:
+    settings = {
+        "brokers": broker,
+        "control_url": control_url(profile.data),
+        "topic": TOPIC,
+        "http_host": profile.host,
+        "http_port": http_port,
+        "grpc_host": profile.host,
+        "grpc_port": grpc_port,
+        "guard_dir": str(profile.data),
+    }
+    return _python("gateway", ["-m", "services.gateway", "--settings", _write(profile, "gateway", settings)], profile)
+
+
+def _python(name: str, args: list[str], profile: Profile) -> Child:
+    return Child(name, [sys.executable, *args], profile.logs / f"{name}.log")
+
+
+def _write(profile: Profile, name: str, settings: dict[str, object]) -> str:
+    path = profile.data / f"{name}.json"
+    path.write_text(json.dumps(settings, indent=1))
+    return str(path)
+
+
+def migrate(profile: Profile, store_url: str) -> None:
+    """Brings the control database and the store's schema up to date."""
+    engine = open_database(control_url(profile.data))
+    migrate_control(engine, time.time_ns())
+    engine.dispose()

@@ -1,0 +1,28 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from integration_tests.product import Product
+
+
+@pytest.fixture(scope="session")
+def product(tmp_path_factory) -> Iterator[Product]:
+    """One product for all tests that do not disturb each other: each uses ids or organisations of its own."""
+    running = Product(tmp_path_factory.mktemp("product") / "data")
+    running.up()
+    yield running
+    running.kill_all()
+
+
+@pytest.fixture
+def new_product(tmp_path) -> Iterator[Callable[..., Product]]:
+    """Makes products of the test's own, for tests that kill."""
+    made: list[Product] = []
+
+    def make(*options: str) -> Product:
+        made.append(Product(tmp_path / f"data-{len(made)}", *options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.kill_all()

@@ -1,0 +1,74 @@
+"""HTTP/1.1 connections with deadlines and bounds that uvicorn itself does not set.
+
+A connection is closed when the header of a request is not complete in `header_timeout_s`, its body not in
+`body_timeout_s`, or its header is larger than 64 KiB; a connection beyond `max_connections` gets 503 at once.
+"""
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from services.gateway.settings import Settings
+
+_MOST_HEADER_BYTES = 64 * 2**10
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_HEADER_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
+    """The protocol class for uvicorn's `http` option."""
+
+    class BoundedProtocol(HttpToolsProtocol):
+        _deadline: asyncio.TimerHandle | None = None
+        _header_bytes: int | None = 0  # None while a body is read
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            if len(self.connections) > settings.max_connections:
+                self._refuse(_BUSY)
+            else:
+                self._close_in(settings.header_timeout_s)
+
+        def data_received(self, data: bytes) -> None:
+            if self.transport.is_closing():
+                return
+            if self._header_bytes is not None:
+                self._header_bytes += len(data)
+            super().data_received(data)
+            if self._header_bytes is not None and self._header_bytes > _MOST_HEADER_BYTES:
+                self._refuse(_HEADER_TOO_LARGE)
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._close_in(settings.header_timeout_s)
+
+        def on_headers_complete(self) -> None:
+            self._header_bytes = None
+            self._close_in(settings.body_timeout_s)
+            super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            super().on_message_complete()
+            self._header_bytes = 0
+            self._disarm()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._disarm()
+            super().connection_lost(exc)
+
+        def _refuse(self, answer: bytes) -> None:
+            self._disarm()
+            self.transport.write(answer)
+            self.transport.close()
+
+        def _close_in(self, seconds: float) -> None:
+            self._disarm()
+            self._deadline = self.loop.call_later(seconds, self.transport.close)
+
+        def _disarm(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+    return cast(type[asyncio.Protocol], BoundedProtocol)

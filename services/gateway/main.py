@@ -1,0 +1,131 @@
+"""The gateway process: both servers on one event loop, until SIGTERM."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import sqlalchemy as sa
+import uvicorn
+import uvloop
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.control.database import open_database
+from services.control.migrate import MigrationState, status
+from services.gateway.auth import KeyRing
+from services.gateway.disk import DiskGuard
+from services.gateway.grpc_server import grpc_server
+from services.gateway.http import http_app
+from services.gateway.http_protocol import bounded_protocol
+from services.gateway.inflight import InFlight
+from services.gateway.intake import Intake
+from services.gateway.log import Log
+from services.gateway.metrics import Metrics
+from services.gateway.settings import Settings, read_settings
+
+_CONTROL_TIMEOUT_S = 0.5  # a look-up waits this long for a lock, then the cache answers
+_READY_POLL_S = 0.05
+_BACKLOG = 1024
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers, which would end the process before gRPC and the log are done."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the gateway; returns the exit code."""
+    parser = argparse.ArgumentParser("python -m services.gateway", description=__doc__)
+    parser.add_argument("--settings", type=Path, help="a JSON file; SPANMILL_GATEWAY_<NAME> overrides it")
+    file: Path | None = parser.parse_args(arguments).settings
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.WARNING)
+    try:
+        settings = read_settings(file)
+        engine = open_database(settings.control_url, _CONTROL_TIMEOUT_S)
+        pending = [m.name for m in status(engine) if m.state is not MigrationState.APPLIED]
+    except (FileNotFoundError, ValidationError, SQLAlchemyError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if pending:
+        print(f"the control database lacks migrations: {', '.join(pending)}", file=sys.stderr)
+        return 1
+    uvloop.run(serve(settings, engine))
+    engine.dispose()
+    return 0
+
+
+async def serve(settings: Settings, engine: sa.Engine) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is in flight."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    intake = _intake(settings, engine)
+    grpc, grpc_port = grpc_server(intake, settings)
+    listener = _listen(settings.http_host, settings.http_port)
+    http = _Server(
+        uvicorn.Config(
+            http_app(intake, settings),
+            http=bounded_protocol(settings),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=round(settings.idle_timeout_s),
+            timeout_graceful_shutdown=round(settings.delivery_timeout_s) + 2,
+        )
+    )
+    await grpc.start()
+    serving = asyncio.create_task(http.serve([listener]))
+    waiting = asyncio.create_task(stop.wait())
+    await _ready(http, intake, waiting)
+    if not stop.is_set():
+        http_port = listener.getsockname()[1]
+        print(f"ready http={settings.http_host}:{http_port} grpc={settings.grpc_host}:{grpc_port}", flush=True)
+    await asyncio.wait([waiting, serving], return_when=asyncio.FIRST_COMPLETED)
+    http.should_exit = True
+    await asyncio.gather(serving, grpc.stop(settings.delivery_timeout_s + 2))
+    await intake.log.close(settings.delivery_timeout_s)
+    waiting.cancel()
+
+
+def _intake(settings: Settings, engine: sa.Engine) -> Intake:
+    limits = settings.limits
+    inflight = InFlight(settings.inflight_bytes)
+    log = Log(
+        settings.brokers,
+        settings.topic,
+        max(limits.body_bytes, limits.inflated_bytes),
+        settings.inflight_bytes,
+        settings.delivery_timeout_s,
+    )
+    # One thread: SQLite serves one reader as fast as many, and a slow database must not eat the process's
+    # threads.
+    look_ups = ThreadPoolExecutor(1, thread_name_prefix="keys")
+    keys = KeyRing(engine, look_ups, time.monotonic, settings.key_ttl_s, settings.key_stale_s, settings.anonymous_org)
+    disk = DiskGuard(settings.guard_dir, settings.min_free_bytes, time.monotonic)
+    metrics = Metrics(lambda: inflight.bytes, lambda: float(log.up))
+    return Intake(keys, log, disk, inflight, metrics, limits)
+
+
+async def _ready(http: uvicorn.Server, intake: Intake, stopped: "asyncio.Task[bool]") -> None:
+    """Return when HTTP listens and the broker has answered, or when the process is to stop."""
+    while not (http.started and intake.log.up) and not stopped.done():
+        await asyncio.wait([stopped], timeout=_READY_POLL_S)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG)

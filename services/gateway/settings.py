@@ -1,0 +1,77 @@
+"""The gateway's settings: a JSON file, overridden by environment variables `SPANMILL_GATEWAY_<NAME>`."""
+
+from ipaddress import ip_address
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    JsonConfigSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from schemas.limits import Limits
+
+
+class Settings(BaseSettings):
+    """Times in seconds, sizes in bytes. Port 0 takes any free port."""
+
+    model_config = SettingsConfigDict(env_prefix="SPANMILL_GATEWAY_", extra="forbid")
+
+    brokers: str  # Kafka bootstrap servers
+    control_url: str  # SQLAlchemy URL of the control database
+    topic: str = "spans.raw"
+    http_host: str = "127.0.0.1"
+    http_port: int = 4318
+    grpc_host: str = "127.0.0.1"
+    grpc_port: int = 4317
+    # Owner of requests without a key on a loopback listener; '' makes keys compulsory there too.
+    anonymous_org: str = "local"
+    key_ttl_s: float = Field(5, gt=0, le=60)  # a revoked key is refused after this
+    key_stale_s: float = Field(60, gt=0, le=60)  # the same while the control database does not answer
+    inflight_bytes: int = 64 * 2**20
+    delivery_timeout_s: float = 8  # below the 10 s after which stock exporters give up on a request
+    guard_dir: Path | None = None  # the folder of the log, where it is on this machine
+    min_free_bytes: int = 256 * 2**20
+    header_timeout_s: float = 10
+    body_timeout_s: float = 60
+    idle_timeout_s: float = 60
+    max_connections: int = 1_000
+    cors_origins: tuple[str, ...] = ()
+    limits: Limits = Limits()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, JsonConfigSettingsSource(settings_cls)
+
+
+def read_settings(file: Path | None) -> Settings:
+    """The settings in `file`, under those of the environment.
+
+    Raises FileNotFoundError, and pydantic.ValidationError for a setting that is missing, unknown or wrong.
+    """
+    if file is None:
+        return Settings()  # pyright: ignore[reportCallIssue]: the environment gives the required ones
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no settings file {file}")
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(json_file=file)
+
+    return FromFile()  # pyright: ignore[reportCallIssue]: the file gives the required ones
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a listener on `host` can be reached from this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

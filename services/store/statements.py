@@ -1,0 +1,125 @@
+"""Just enough of ClickHouse's lexer to tell a statement from the data that follows it in one request body."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+# Comments, literals and quoted identifiers are one token each, so that a keyword inside them is not seen.
+_TOKEN = re.compile(
+    rb"""(?P<space>\s+|--[^\n]*|/\*.*?\*/)
+    |(?P<quoted>'(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*")
+    |(?P<word>[A-Za-z_][A-Za-z_0-9]*)
+    |(?P<other>.)""",
+    re.DOTALL | re.VERBOSE,
+)
+_FORMAT_TAIL = re.compile(rb"[ \t\f]*;?[ \t\f]*\r?\n?")
+_RUNS_AS_IT_IS = (b"SELECT", b"WITH", b"FROM", b"WATCH", b"EXPLAIN")
+
+# Output formats whose parts can be sent as the engine yields them: no head, no foot, no separator.
+STREAMED_FORMATS = frozenset(
+    "Native RowBinary TabSeparated TSV TabSeparatedRaw TSVRaw CSV JSONEachRow JSONLines NDJSON"
+    " JSONCompactEachRow".split()
+)
+
+
+@dataclass(frozen=True)
+class Insert:
+    """An INSERT whose rows follow it: the statement without its FORMAT clause, and where the rows begin."""
+
+    statement: str
+    format: str  # '' when the statement names none
+    data_start: int
+
+
+class NotAnInsert(Exception):
+    """The statement carries no rows: it runs as it is."""
+
+
+class Unfinished(Exception):
+    """The statement does not end in these bytes: more of the body is needed to tell."""
+
+
+@dataclass(frozen=True)
+class _Word:
+    text: bytes
+    start: int
+    end: int
+    depth: int
+
+
+def _words(sql: bytes) -> Iterator[_Word]:
+    """Words outside of literals and comments, and `;`, with the depth of parentheses around them."""
+    depth = 0
+    for match in _TOKEN.finditer(sql):
+        token = match[0]
+        if match.lastgroup == "word" or token == b";":
+            yield _Word(token, match.start(), match.end(), depth)
+        elif token in (b"(", b"[", b"{"):
+            depth += 1
+        elif token in (b")", b"]", b"}"):
+            depth -= 1
+
+
+def first_word(sql: bytes) -> bytes:
+    """The statement's first keyword in upper case, b'' when it has none."""
+    return next((word.text.upper() for word in _words(sql)), b"")
+
+
+def split_insert(body: bytes, complete: bool) -> Insert:
+    """Where the rows of an INSERT begin in `body`; `complete` says that nothing follows `body`.
+
+    Raises NotAnInsert for any other statement (INSERT ... SELECT too), Unfinished when more bytes may change
+    the answer.
+    """
+    words = _words(body)
+    first = next(words, None)
+    if first is None or (first.end == len(body) and not complete):
+        raise NotAnInsert if complete else Unfinished
+    if first.text.upper() != b"INSERT":
+        raise NotAnInsert
+    for word in words:
+        if word.end == len(body) and not complete:
+            raise Unfinished
+        keyword = word.text.upper()
+        if word.depth != 0:
+            continue
+        if keyword in _RUNS_AS_IT_IS:
+            raise NotAnInsert
+        if keyword == b"VALUES":
+            return Insert(body[: word.start].decode(), "Values", word.end)
+        if keyword == b"FORMAT":
+            return _with_format(body, word, next(words, None), complete)
+        if keyword == b";":
+            return Insert(body[: word.start].decode(), "", word.end)
+    if not complete:
+        raise Unfinished
+    return Insert(body.decode(), "", len(body))
+
+
+def _with_format(body: bytes, keyword: _Word, name: _Word | None, complete: bool) -> Insert:
+    if name is None or name.end == len(body):
+        if not complete:
+            raise Unfinished
+        if name is None:
+            raise NotAnInsert
+    tail = _FORMAT_TAIL.match(body, name.end)
+    start = tail.end() if tail else name.end
+    return Insert(body[: keyword.start].decode(), name.text.decode(), start)
+
+
+def output_format(sql: bytes) -> str:
+    """The format that the statement's FORMAT clause names, '' when it has none."""
+    words = [word for word in _words(sql) if word.depth == 0 and word.text != b";"]
+    for at in range(len(words) - 2, -1, -1):
+        if words[at].text.upper() == b"FORMAT":
+            after = words[at + 2].text.upper() if at + 2 < len(words) else b""
+            return words[at + 1].text.decode() if after in (b"", b"SETTINGS") else ""
+    return ""
+
+
+def streams(sql: bytes, format_name: str) -> bool:
+    """Whether the answer may be sent while the query runs: a plain SELECT in a format without head and foot."""
+    if format_name not in STREAMED_FORMATS or first_word(sql) not in (b"SELECT", b"WITH", b"FROM"):
+        return False
+    keywords = {word.text.upper() for word in _words(sql)}
+    return keywords.isdisjoint({b"TOTALS", b"OUTFILE"})

@@ -1,0 +1,78 @@
+"""Which rows of a batch hold content: the batch's distinct attribute names against the content tables."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import polars as pl
+
+from schemas.content import ContentSet, Take, content_tables
+
+FOREIGN = 1_000  # added to the rank of a set that is not of the span's own dialect
+LAST = 1_000_000  # added to the preference of rows that alone do not make their set worth reading
+
+MATCHES = {
+    "code": pl.Int64,
+    "set": pl.Int32,
+    "side": pl.String,
+    "take": pl.Int32,
+    "format": pl.String,
+    "index": pl.Int64,
+    "path": pl.String,  # NULL when the text is the whole unit
+    "main": pl.Boolean,  # whether it alone makes its set worth reading
+    "beside": pl.Boolean,  # names and ids: read along, never taken out of the attributes
+}
+
+_Match = tuple[int, str, int, str, int, str | None, bool, bool]
+
+
+def matches(names: Iterable[tuple[int, str]]) -> pl.DataFrame:
+    """What each distinct name means, in the columns MATCHES: a row per take that it belongs to."""
+    rows = [(code, *match) for code, name in names for match in _takes_of(name)]
+    return pl.DataFrame(rows, schema=MATCHES, orient="row")
+
+
+def ranks(dialects: Iterable[str]) -> pl.DataFrame:
+    """dialect str, set i32, rank i64: the sets of the dialect's own table first, then by table and order."""
+    owners = [table for table in content_tables() for _ in table.sets]
+    rows = [
+        (dialect, number, number + (0 if dialect in table.dialects else FOREIGN))
+        for dialect in dialects
+        for number, table in enumerate(owners)
+    ]
+    return pl.DataFrame(rows, schema={"dialect": pl.String, "set": pl.Int32, "rank": pl.Int64}, orient="row")
+
+
+@lru_cache(maxsize=65_536)
+def _takes_of(name: str) -> tuple[_Match, ...]:
+    sets = [content for table in content_tables() for content in table.sets]
+    found = [
+        _match(number, content, order, name)
+        for number, content in enumerate(sets)
+        for order in range(len(content.takes))
+    ]
+    return tuple(match for match in found if match is not None)
+
+
+def _match(number: int, content: ContentSet, order: int, name: str) -> _Match | None:
+    take = content.takes[order]
+    found = _place(take, name)
+    if found is None:
+        return None
+    index, path = found
+    beside = path is not None and name in take.beside
+    main = not beside and take.format != "instructions"
+    return number, content.side, order, take.format, index, path, main, beside
+
+
+def _place(take: Take, name: str) -> tuple[int, str | None] | None:
+    """The message that `name` belongs to and the field of it."""
+    if take.key is not None:
+        return (0, None) if name == take.key else None
+    if take.pattern is None:
+        field = take.fields.get(name) or take.beside.get(name)
+        return None if field is None else (0, field)
+    match = take.pattern.fullmatch(name)
+    if match is None:
+        return None
+    groups = match.groupdict()
+    return int(groups.get("index") or 0), groups["path"]
