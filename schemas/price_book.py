@@ -76,7 +76,7 @@ class PriceBook:
 def compile_book(supplement: Supplement | None = None) -> PriceBook:
     """The default book of `genai-prices` as tables, with `supplement` on top (default: `supplement.toml`).
 
-    Raises ValueError for a price that no row can hold (a fraction of a yoctodollar, a tier without an input price).
+    Raises ValueError for a price that no row can hold (see `bands`).
     """
     rules = load_supplement() if supplement is None else supplement
     rows: list[dict[str, object]] = []
@@ -121,10 +121,8 @@ def _plan_rows(
 def _priced(provider: str, model: str, label: str, period: Period) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for hours_from, hours_to, prices in period.by_hours:
-        for above, up_to, units, partial in bands(prices):
-            if (above, up_to) != (None, None) and "input_tokens" not in units:
-                raise ValueError(f"{provider}/{model}: a context tier without a price for input tokens")
-            conditions = (label, hours_from, hours_to, above, up_to, sorted(units.items()), partial)
+        for above, up_to, units in bands(prices):
+            conditions = (label, hours_from, hours_to, above, up_to, sorted(units.items()))
             row: dict[str, object] = {
                 "price_id": price_id(provider, model, period.start, conditions),
                 "hours_from": hours_from,

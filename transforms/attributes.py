@@ -90,18 +90,20 @@ class Attributes:
     @cached_property
     def lengths(self) -> np.ndarray:
         """int64[n]: bytes of each text."""
-        offsets = np.frombuffer(self.text.buffers()[1], np.int64, len(self.text) + 1 + self.text.offset)
-        return np.diff(offsets[self.text.offset :])
+        if len(self.text) == 0:
+            return np.empty(0, np.int64)
+        offsets = np.frombuffer(self.text.buffers()[1], np.int64)
+        return np.diff(offsets[self.text.offset : self.text.offset + len(self.text) + 1])
 
     @cached_property
     def integers(self) -> tuple[np.ndarray, np.ndarray]:
-        """(int64[n], bool[n]): the whole numbers, 0 where there is none, and where there is one."""
-        return self.integer.fill_null(0).to_numpy(zero_copy_only=False), _valid(self.integer)
+        """(int64[n], bool[n]): the whole numbers, anything where there is none, and where there is one."""
+        return _values(self.integer, np.int64), _valid(self.integer)
 
     @cached_property
     def numbers(self) -> tuple[np.ndarray, np.ndarray]:
-        """(float64[n], bool[n]): the numbers, 0 where there is none, and where there is one."""
-        return self.number.fill_null(0.0).to_numpy(zero_copy_only=False), _valid(self.number)
+        """(float64[n], bool[n]): the numbers, anything where there is none, and where there is one."""
+        return _values(self.number, np.float64), _valid(self.number)
 
     @cached_property
     def _number(self) -> pl.Series:
@@ -124,7 +126,14 @@ class Attributes:
 
 
 def _or_null(positions: np.ndarray) -> pl.Series:
-    return pl.Series(positions, dtype=pl.Int64).set(pl.Series(positions < 0), None)
+    return pl.Series(pa.array(positions, pa.int64(), mask=positions < 0))
+
+
+def _values(values: pa.Array, kind: type) -> np.ndarray:
+    """The values without a copy; where the array is NULL, whatever its buffer holds."""
+    if len(values) == 0:
+        return np.empty(0, kind)
+    return np.frombuffer(values.buffers()[1], kind)[values.offset : values.offset + len(values)]
 
 
 def _valid(values: pa.Array) -> np.ndarray:

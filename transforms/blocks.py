@@ -80,8 +80,8 @@ def from_skeletons(rows: pa.Table, now: int) -> Block:
         candidate="billable",
         won=pl.lit(True),
         told=pl.lit(0, pl.UInt32),
-        fresh=pl.lit(True),
         **{name: pl.Series(codes) for name, (codes, _) in sides.items()},
+        fresh=pl.lit(True),
     )
     traces = traces.with_columns(
         fragment=pl.lit(""),
@@ -130,8 +130,8 @@ def unite(block: Block) -> Block:
     before must come first. The winner of a span is its sighting of the greatest version.
     """
     columns = [pl.col(name).first() for name in ("fragment", "day", "emitted_at", "emitted")]
-    groups = block.traces.group_by("org", "trace_id", maintain_order=True).agg(
-        *columns, seen=pl.col("seen").max(), rows=pl.row_index()
+    groups = block.traces.with_row_index("rows").group_by("org", "trace_id", maintain_order=True).agg(
+        *columns, pl.col("seen").max(), "rows"
     )
     trace = _codes(groups["rows"], block.traces.height)[block.trace_of()]
     fresh = block.spans["fresh"].to_numpy()
@@ -197,7 +197,7 @@ def _elect(spans: pl.DataFrame) -> pl.DataFrame:
 
 def _intern(frame: pl.DataFrame, columns: tuple[str, ...]) -> tuple[np.ndarray, pl.DataFrame]:
     """The distinct rows of `columns`, and for each row of `frame` the number of its own."""
-    groups = frame.group_by(columns, maintain_order=True).agg(rows=pl.row_index())
+    groups = frame.with_row_index("rows").group_by(columns, maintain_order=True).agg("rows")
     return _codes(groups["rows"], frame.height), groups.drop("rows")
 
 

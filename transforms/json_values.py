@@ -1,7 +1,7 @@
 """Arrays and key-value lists of OTLP attributes as JSON text.
 
 The decoder leaves what is nested in a value as encoded messages. Each distinct one is decoded once, and the
-texts are joined vectorised. Non-finite numbers become null, bytes base64; of equal keys the last one stays.
+texts are joined vectorised. Non-finite numbers become null, bytes base64.
 """
 
 import base64
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+
+from transforms.columns import pc
 
 
 def array_texts(elements: pa.ListArray) -> pa.Array:
@@ -37,7 +38,7 @@ def entry_texts(entries: pa.ListArray) -> pa.Array:
 
 def text_jsons(texts: pa.Array) -> pa.Array:
     """JSON strings (large_string[n]) of n texts."""
-    return _by_distinct(texts, _dump)
+    return _by_distinct(texts, _dump).cast(pa.large_string())
 
 
 def _dump(value: Any) -> str:
@@ -63,11 +64,11 @@ def _plain(value: AnyValue) -> Any:
 
 def _by_distinct(values: pa.Array, convert) -> pa.Array:
     encoded = values.dictionary_encode()
-    texts = pa.array([convert(value) for value in encoded.dictionary.to_pylist()], pa.large_string())
+    texts = pa.array([convert(value) for value in encoded.dictionary.to_pylist()], pa.string())
     return texts.take(encoded.indices)
 
 
 def _joined(lists: pa.ListArray, texts: pa.Array, opening: str, closing: str) -> pa.Array:
     offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(lists).to_numpy(zero_copy_only=False))])
-    inner = pc.binary_join(pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), texts), ",")
-    return pc.binary_join_element_wise(opening, inner, closing, "")
+    inner = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), texts), ",")
+    return pc.binary_join_element_wise(opening, inner, closing, "").cast(pa.large_string())

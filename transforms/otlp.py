@@ -64,14 +64,10 @@ class Signal:
                 )
         rows = [index for index in range(len(bodies)) if index not in reasons]
         kept = pa.array([bodies[row] for row in rows] if reasons else bodies, pa.binary())
-        found = isolate(
-            len(rows), lambda start, stop: self._columns(kept.slice(start, stop - start)), (ValueError,)
-        )
+        found = isolate(len(rows), lambda start, stop: self._columns(kept.slice(start, stop - start)), (ValueError,))
         refused = {rows[index]: str(error) for index, error in found.bad}
         groups = (
-            found.results[0]
-            if len(found.results) == 1
-            else pa.concat_arrays(found.results or [self._columns(kept)])
+            found.results[0] if len(found.results) == 1 else pa.concat_arrays(found.results or [self._columns(kept)])
         )
         valid = np.array([row for row in rows if row not in refused], np.int64)
         return Parsed(groups, valid, sorted((reasons | refused).items()))

@@ -3,10 +3,11 @@
 The response's model is tried before the request's. For each, in this order, the first that the book knows:
 1. the provider and the name as they came;
 2. other spellings of the name with the same provider (ARN, resource path, region prefix, `@date`, fine-tune, undated);
-3. where the provider may be a mere dialect (`gateways`) or is not named: the seller in the name's prefix, as in
-   `openrouter/openai/gpt-4o`, `vertex_ai/gemini-2.5-pro`, `openai:gpt-4o`;
+3. the seller in the name's prefix, as in `openrouter/openai/gpt-4o`, `vertex_ai/gemini-2.5-pro`, `openai:gpt-4o`,
+   where it is the provider itself, or the provider may be a mere dialect (`gateways`) or is not named;
 4. where the provider is not named: the seller that the form of the name gives away, else the one provider whose
    `model_match` in the book takes the name, else the one first-party provider that lists it. Two takers are none.
+3 and 4 do not make the publisher of open weights the seller.
 A provider that is named and that the book does not know is never replaced by another.
 """
 
@@ -18,30 +19,33 @@ from schemas.prices.index import STANDARD, Context, Model, Provider
 
 # No name in the book is half as long; what is longer is not looked up.
 _LONGEST_NAME = 256
+# A gateway behind a gateway, as in `openrouter/openai/gpt-4o`.
+_MOST_PREFIXES = 2
 
 
 @dataclass(frozen=True)
 class Match:
-    """`rule` says how the name was read: `as_named`, or the rules in the order in which they applied."""
+    """The book's `model` as sold by `seller`. `rule`: how the name was read, e.g. `as_named`, `prefix,at_date`."""
 
     seller: str
     model: Model
-    plan: int
     rule: str
 
+    def plan(self, context: Context) -> int:
+        """The plan of price rows in a context; as in genai-prices, a model borrowed from another seller has its
+        standard price only."""
+        return self.model.plan(context if self.model.provider == self.seller else STANDARD)
 
-def match(
-    provider: str | None, request_model: str | None, response_model: str | None, context: Context, book: PriceBook
-) -> Match | None:
-    """The plan of price rows for a call, None where no rule leads to the book."""
+
+def match(provider: str | None, request_model: str | None, response_model: str | None, book: PriceBook) -> Match | None:
+    """The model that a call used, None where no rule leads to the book."""
+    provider = (provider or "").strip().lower()
     for name in (response_model, request_model):
-        if not name or len(name) > _LONGEST_NAME:
+        if not name or len(name) > _LONGEST_NAME or len(provider) > _LONGEST_NAME:
             continue
-        for rule, seller, spelling in _readings((provider or "").strip().lower(), name.strip().lower(), book):
+        for rule, seller, spelling in _readings(provider, name.strip().lower(), book):
             if model := _find(seller, spelling, rule, book):
-                # As in genai-prices: a model borrowed from another seller has its standard price only.
-                own = context if model.provider == seller.id else STANDARD
-                return Match(seller.id, model, model.plan(own), rule)
+                return Match(seller.id, model, rule)
     return None
 
 
@@ -59,22 +63,36 @@ def _readings(provider: str, name: str, book: PriceBook) -> Iterator[tuple[str, 
     if seller:
         for rule, spelling in _spellings(name, book):
             yield rule, seller, spelling
-    if not is_open and (seller is None or seller.id not in book.names.gateways):
-        return
-    while prefixed := _prefix(name, book):
+    for _ in range(_MOST_PREFIXES):
+        prefixed = _prefix(name, book)
+        if not prefixed or not (is_open or _believes(seller, prefixed[0], book)):
+            break
         inner, name = prefixed
         for rule, spelling in _spellings(name, book):
-            yield f"prefix,{rule}", inner, spelling
+            if not _served_by_anybody(spelling, inner, book):
+                yield f"prefix,{rule}", inner, spelling
     if is_open:
         for rule, spelling in _spellings(name, book):
-            if owner := _owner(spelling, book):
+            owner = _owner(spelling, book)
+            if owner and not _served_by_anybody(spelling, owner, book):
                 yield f"owner,{rule}", owner, spelling
 
 
+def _believes(seller: Provider | None, prefix: Provider, book: PriceBook) -> bool:
+    return seller is not None and (seller.id == prefix.id or seller.id in book.names.gateways)
+
+
+def _served_by_anybody(name: str, seller: Provider, book: PriceBook) -> bool:
+    return seller.id in book.names.first_party and name.startswith(book.names.open_weights)
+
+
 def _seller(provider: str, book: PriceBook) -> Provider | None:
-    """The book's provider of that name; `azure.chat` is read as `azure` is."""
-    named = book.names.sellers.get(provider) or book.names.sellers.get(provider.rpartition(".")[0])
-    return book.providers[named] if named else book.find_provider(provider)
+    """The book's provider of that name; the AI SDK's `azure.chat` is `azure`."""
+    spellings = [name for name in (provider, provider.rpartition(".")[0]) if name]
+    for name in spellings:
+        if known := book.names.sellers.get(name):
+            return book.providers[known]
+    return next((found for name in spellings if (found := book.find_provider(name))), None)
 
 
 def _prefix(name: str, book: PriceBook) -> tuple[Provider, str] | None:

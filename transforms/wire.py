@@ -7,7 +7,7 @@ along as they are.
 Source: https://protobuf.dev/programming-guides/encoding/
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from itertools import count
 
@@ -17,13 +17,13 @@ _VARINT, _FIXED64, _LENGTH, _GROUP, _END_GROUP, _FIXED32 = range(6)
 _GROUPS = 1  # field of the resource groups in a request
 _NESTED = 2  # field of the scope groups in a resource group, and of the items in a scope group
 
-# One-item requests repeat the resource and the scope: a request of many items under a huge resource would
-# grow beyond all measure.
+# One-item requests repeat the resource and the scope, and many items under a huge resource would grow beyond all
+# measure: from this many bytes on they come without resource and scope.
 ISOLATED_BYTES = 64 * 2**20
 
 
 class WireError(ValueError):
-    """The framing is broken above the items, or the one-item requests would exceed ISOLATED_BYTES."""
+    """The framing of a request is broken above its items."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class _Group:
     nested: tuple[bytes, ...]
 
 
+# resource groups, each with its scope groups
+_Groups = list[tuple[_Group, tuple[_Group, ...]]]
+
+
 def count_items(body: bytes) -> int:
     """Number of spans or log records in a request. Raises WireError when its framing is broken above them."""
     return sum(len(scope.nested) for _, scopes in _open(body) for scope in scopes)
@@ -54,22 +58,17 @@ def count_items(body: bytes) -> int:
 def split(body: bytes) -> list[bytes]:
     """One request for each span or log record of `body`, in order, each with its resource and its scope.
 
-    Raises WireError when the framing is broken above the items, or the result would exceed ISOLATED_BYTES.
+    Once the result exceeds ISOLATED_BYTES, the rest comes without them. Raises WireError when the framing is broken
+    above the items.
     """
-    ones: list[bytes] = []
-    size = 0
-    for group, scopes in _open(body):
-        for scope in scopes:
-            for item in scope.nested:
-                ones.append(_request(group.head, scope.head, [item]))
-                size = _bounded(size + len(ones[-1]))
-    return ones
+    groups = _open(body)
+    return list(_isolated(groups, range(sum(len(scope.nested) for _, scopes in groups for scope in scopes))).values())
 
 
 def salvage(body: bytes) -> Salvaged:
     """Separate the spans of a trace request that can be decoded from those that cannot.
 
-    Raises WireError as `split` does; nothing can be salvaged then.
+    Raises WireError when the framing is broken above the spans: nothing can be salvaged then.
     """
     return _salvage(body, TRACES)
 
@@ -82,63 +81,64 @@ def salvage_logs(body: bytes) -> Salvaged:
 def _salvage(body: bytes, signal: Signal) -> Salvaged:
     groups = _open(body)
     reasons = _bad_items(groups, signal)
+    if not reasons:
+        return Salvaged(body, ())
     good: list[bytes] = []
-    bad: list[tuple[int, bytes, str]] = []
     positions = count()
+    for group, scopes in groups:
+        kept: list[bytes] = []
+        for scope in scopes:
+            own = zip(scope.nested, positions, strict=False)
+            items = b"".join(_field(_NESTED, item) for item, position in own if position not in reasons)
+            if items:
+                kept.append(_field(_NESTED, scope.head + items))
+        if kept:
+            good.append(_field(_GROUPS, group.head + b"".join(kept)))
+    bad = tuple((position, one, reasons[position]) for position, one in _isolated(groups, reasons).items())
+    return Salvaged(b"".join(good), bad)
+
+
+def _isolated(groups: _Groups, wanted: Container[int]) -> dict[int, bytes]:
+    """A request with just that item, by position of each of the `wanted` items."""
+    ones: dict[int, bytes] = {}
     size = 0
+    position = 0
     for group, scopes in groups:
         for scope in scopes:
-            kept: list[bytes] = []
-            for item, position in zip(scope.nested, positions, strict=False):
-                if position not in reasons:
-                    kept.append(item)
-                    continue
-                bad.append((position, _request(group.head, scope.head, [item]), reasons[position]))
-                size = _bounded(size + len(bad[-1][1]))
-            if kept:
-                good.append(_request(group.head, scope.head, kept))
-    return Salvaged(b"".join(good) if bad else body, tuple(bad))
+            for item in scope.nested:
+                if position in wanted:
+                    whole = size <= ISOLATED_BYTES
+                    ones[position] = _request(group.head if whole else b"", scope.head if whole else b"", item)
+                    size += len(ones[position])
+                position += 1
+    return ones
 
 
-def _bad_items(groups: list[tuple[_Group, tuple[_Group, ...]]], signal: Signal) -> dict[int, str]:
+def _bad_items(groups: _Groups, signal: Signal) -> dict[int, str]:
     """Reason by position of the items that cannot be decoded: alone, or because of their resource or scope.
 
     Resources, scopes and items are tried apart from each other, so that none is decoded more than once.
     """
     probes: list[bytes] = []
-    parents: list[
-        tuple[int, int, int]
-    ] = []  # of every item: the probes of its resource, its scope and itself
+    parents: list[tuple[int, int, int]] = []  # probes of the item's resource, of its scope and of itself
     for group, scopes in groups:
         resource = len(probes)
-        probes.append(_request(group.head, b"", []))
+        probes.append(_field(_GROUPS, group.head))
         for scope in scopes:
             own = len(probes)
-            probes.append(_request(b"", scope.head, []))
+            probes.append(_field(_GROUPS, _field(_NESTED, scope.head)))
             parents += [(resource, own, own + 1 + at) for at in range(len(scope.nested))]
-            probes += [_request(b"", b"", [item]) for item in scope.nested]
+            probes += [_request(b"", b"", item) for item in scope.nested]
     refused = dict(signal.parse(probes).bad)
-    found = (
-        (at, next((refused[probe] for probe in own if probe in refused), ""))
-        for at, own in enumerate(parents)
-    )
-    return {at: reason for at, reason in found if reason}
+    reasons = ([refused[probe] for probe in own if probe in refused] for own in parents)
+    return {position: found[0] for position, found in enumerate(reasons) if found}
 
 
-def _bounded(size: int) -> int:
-    if size > ISOLATED_BYTES:
-        raise WireError(
-            f"the items would take over {ISOLATED_BYTES} bytes one by one, each with its resource"
-        )
-    return size
+def _request(resource: bytes, scope: bytes, item: bytes) -> bytes:
+    return _field(_GROUPS, resource + _field(_NESTED, scope + _field(_NESTED, item)))
 
 
-def _request(resource: bytes, scope: bytes, items: list[bytes]) -> bytes:
-    group = scope + b"".join(_field(_NESTED, item) for item in items)
-    return _field(_GROUPS, resource + _field(_NESTED, group))
-
-
-def _open(body: bytes) -> list[tuple[_Group, tuple[_Group, ...]]]:
+def _open(body: bytes) -> _Groups:
     """The resource groups of a request, each with its scope groups, whose `nested` are the items."""
     groups = [_group(payload) for field, _, payload in _fields(body) if field == _GROUPS]
     return [(group, tuple(_group(payload) for payload in group.nested)) for group in groups]

@@ -42,6 +42,20 @@ def gateway(profile: Profile, broker: str, http_port: int, grpc_port: int) -> Ch
     return _python("gateway", ["-m", "services.gateway", "--settings", _write(profile, "gateway", settings)], profile)
 
 
+def observe(profile: Profile, broker: str, store_url: str) -> Child:
+    settings = {
+        "brokers": broker,
+        "topic": TOPIC,
+        "store_url": store_url,
+        "folder": str(profile.data / "observe"),
+        "quiet_gap_s": profile.quiet_gap_s,
+        "horizon_s": profile.horizon_s,
+    }
+    return _python(
+        "observe", ["-m", "jobs.observe", "--local", "--settings", _write(profile, "observe", settings)], profile
+    )
+
+
 def _python(name: str, args: list[str], profile: Profile) -> Child:
     return Child(name, [sys.executable, *args], profile.logs / f"{name}.log")
 

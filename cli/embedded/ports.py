@@ -12,6 +12,15 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def is_free(host: str, port: int) -> bool:
+    """Whether one could listen on `port` now."""
+    try:
+        require_free(host, port, "", "")
+    except Failure:
+        return False
+    return True
+
+
 def require_free(host: str, port: int, what: str, option: str) -> None:
     """Raises Failure when somebody listens on `port` already."""
     with socket.socket() as probe:

@@ -10,6 +10,7 @@ from cli.embedded.folder import hold
 from cli.embedded.ports import free_port, require_free
 from cli.embedded.process import Child
 from cli.embedded.profile import PARTITIONS, TOPIC, Profile, Running
+from pipelines.jars import java
 
 Say = Callable[[str], None]
 
@@ -45,12 +46,8 @@ class Supervisor:
         ):
             if port:
                 require_free(profile.host, port, what, option)
-        broker = Broker(
-            profile.data / "broker",
-            children.java(),
-            children.broker_jars(self.say),
-            profile.logs / "broker.log",
-        )
+        jars = children.jars("broker", self.say)
+        broker = Broker(profile.data / "broker", java(), jars, profile.logs / "broker.log")
         store_port = profile.sql_port or free_port()
         store = children.store(profile, store_port)
         self._launch(broker, store)
@@ -59,7 +56,7 @@ class Supervisor:
         children.migrate(profile, f"http://127.0.0.1:{store_port}")
         ports = (profile.http_port or free_port(), profile.grpc_port or free_port())
         gateway = children.gateway(profile, broker.address, *ports)
-        job = children.observe(profile, broker.address, f"http://127.0.0.1:{store_port}", self.say)
+        job = children.observe(profile, broker.address, f"http://127.0.0.1:{store_port}")
         self._launch(gateway, job)
         self._wait(began, gateway, job)
         self._addresses = {

@@ -10,7 +10,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 Side = Literal["input", "output"]
 
@@ -36,10 +36,14 @@ class Take:
 
 @dataclass(frozen=True)
 class ContentSet:
-    """One direction of one library's content; all takes that a span has are read, in order."""
+    """One direction of one library's content; all takes that a span has are read, in order.
+
+    own: only for spans of the table's dialects, as the names are too general to be trusted elsewhere.
+    """
 
     side: Side
     takes: tuple[Take, ...]
+    own: bool
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,17 @@ def content_tables() -> tuple[ContentTable, ...]:
     return tuple(sorted((_table(tomllib.loads(text)) for text in texts), key=lambda table: table.rank))
 
 
-def _table(data: dict) -> ContentTable:
-    sets = tuple(ContentSet(item["side"], tuple(_take(take) for take in item["take"])) for item in data["content"])
+def _table(data: dict[str, Any]) -> ContentTable:
+    sets = tuple(
+        ContentSet(item["side"], tuple(_take(take) for take in item["take"]), item.get("own", False))
+        for item in data["content"]
+    )
     if any(item.side not in ("input", "output") for item in sets):
         raise ValueError(f"a side is neither input nor output: {data}")
     return ContentTable(data["rank"], frozenset(data["dialects"]), sets)
 
 
-def _take(data: dict) -> Take:
+def _take(data: dict[str, Any]) -> Take:
     pattern = re.compile(data["keys"]) if "keys" in data else None
     take = Take(data["format"], data.get("key"), pattern, data.get("fields", {}), data.get("beside", {}))
     if sum((take.key is not None, take.pattern is not None, bool(take.fields))) != 1:

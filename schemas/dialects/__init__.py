@@ -213,9 +213,7 @@ def read_dialect(path: Path, others: Mapping[str, Path]) -> Dialect:
     return Dialect(
         name=table["name"],
         title=table.get("title", table["name"]),
-        detect=tuple(
-            _build(Detect, file, f"detect[{i}]", clause) for i, clause in enumerate(table.get("detect", ()))
-        ),
+        detect=tuple(_build(Detect, file, f"detect[{i}]", clause) for i, clause in enumerate(table.get("detect", ()))),
         sources=_merged(file, table, before, after, maps),
         maps=maps,
         usage=_build(UsageRules, file, "usage", table.get("usage", {})),

@@ -35,6 +35,7 @@ class Names:
     open_names: frozenset[str]
     gateways: frozenset[str]
     first_party: tuple[str, ...]
+    open_weights: tuple[str, ...]
     forms: tuple[Form, ...]
     spellings: tuple[Spelling, ...]
 
@@ -85,7 +86,7 @@ class Supplement:
 
 
 def _table(file: str) -> dict[str, Any]:
-    return tomllib.loads(files(__package__).joinpath(file).read_text("utf-8"))
+    return tomllib.loads(files(__name__).joinpath(file).read_text("utf-8"))
 
 
 def load_names() -> Names:
@@ -95,6 +96,7 @@ def load_names() -> Names:
         open_names=frozenset(table["open"]["names"]),
         gateways=frozenset(table["open"]["gateways"]),
         first_party=tuple(table["open"]["first_party"]),
+        open_weights=tuple(table["open"]["open_weights"]),
         forms=tuple(Form(f["name"], re.compile(f["pattern"]), f["seller"]) for f in table["form"]),
         spellings=tuple(Spelling(s["name"], re.compile(s["pattern"]), s["replace"]) for s in table["spelling"]),
     )

@@ -10,7 +10,7 @@ from itertools import product
 from genai_prices import types
 from genai_prices.data_units import unit_data
 
-from schemas.prices import Supplement
+from schemas.prices import Discount, Supplement
 from schemas.prices.index import Context
 
 DAY_NS = 86_400 * 10**9
@@ -106,8 +106,7 @@ def _price_at(
 ) -> Prices:
     moment = datetime.combine(day, time(), UTC) + timedelta(microseconds=of_day // 1000)
     prices = _rates(model.get_prices(moment, dict(context)))
-    for pair in context:
-        prices = _supplemented(prices, model, moment, pair, rules, provider)
+    prices = _supplemented(prices, model, moment, context, rules, provider)
     for rule in rules.derived:
         unit, of, beside = (unit_data[key]["price_key"] for key in (rule.unit, rule.of, rule.beside))
         applies = rule.covers(provider, model.id) and moment.date() >= rule.effective_from
@@ -120,32 +119,26 @@ def _supplemented(
     prices: Prices,
     model: types.ModelInfo,
     moment: datetime,
-    pair: tuple[str, str],
+    context: Context,
     rules: Supplement,
     provider: str,
 ) -> Prices:
-    """`prices` by the first supplement rule for `pair`, unless the book itself has prices for it at `moment`."""
-    variants = [variant for variant in model.price_variants or () if variant.when == dict([pair])]
-    if any(v.constraint is None or v.constraint.active(moment) for v in variants):
-        return prices
+    """`prices` by the first rule of the supplement for something in `context` that the book at `moment` leaves out."""
     for rule in rules.contexts(provider, model.id):
-        if rule.context != pair or moment.date() < rule.effective_from:
+        variants = [variant for variant in model.price_variants or () if variant.when == dict([rule.context])]
+        stated = any(v.constraint is None or v.constraint.active(moment) for v in variants)
+        if stated or rule.context not in context or moment.date() < rule.effective_from:
             continue
-        factor = getattr(rule, "factor", None)
-        if factor is not None:
-            return {k: rate.scaled(factor) if k.endswith("_mtok") else rate for k, rate in prices.items()}
+        if isinstance(rule, Discount):
+            return {k: rate.scaled(rule.factor) if k.endswith("_mtok") else rate for k, rate in prices.items()}
         if backdated := _first_variant(model, variants, moment):
             return {**prices, **backdated}
     return prices
 
 
-def _first_variant(
-    model: types.ModelInfo, variants: list[types.PriceVariant], moment: datetime
-) -> Prices | None:
+def _first_variant(model: types.ModelInfo, variants: list[types.PriceVariant], moment: datetime) -> Prices | None:
     """The oldest variant's prices, if the standard price at `moment` is the one it was first sold beside."""
-    dated = [
-        (v.constraint.start_date, v) for v in variants if isinstance(v.constraint, types.StartDateConstraint)
-    ]
+    dated = [(v.constraint.start_date, v) for v in variants if isinstance(v.constraint, types.StartDateConstraint)]
     if not dated:
         return None
     start, variant = min(dated, key=lambda pair: pair[0])
@@ -163,17 +156,20 @@ def _rates(prices: types.ModelPrice) -> Prices:
     return rates
 
 
-def bands(prices: Prices) -> Iterator[tuple[int | None, int | None, Mapping[str, int], bool]]:
-    """(above, up to, yoctodollars by usage key, whether a unit is left out) per range of input tokens.
+def bands(prices: Prices) -> Iterator[tuple[int | None, int | None, Mapping[str, int]]]:
+    """(above, up to, yoctodollars by usage key) per range of input tokens.
 
-    Raises ValueError for a price that is not a whole number of yoctodollars.
+    Raises ValueError for a price that is not a whole number of yoctodollars, and for tiers without a price for input:
+    the package then reads the length of the context in another way.
     """
     counted = {key: rate for key, rate in prices.items() if key in UNITS}
     thresholds = sorted({start for rate in counted.values() for start, _ in rate.tiers})
+    if thresholds and "input_mtok" not in counted:
+        raise ValueError("a context tier without a price for input tokens")
     for above, up_to in zip((None, *thresholds), (*thresholds, None), strict=True):
         threshold = -1 if above is None else above
         units = {UNITS[key]: _yocto(key, rate.above(threshold)) for key, rate in counted.items()}
-        yield above, up_to, units, len(counted) < len(prices)
+        yield above, up_to, units
 
 
 def _yocto(price_key: str, dollars: Decimal) -> int:
@@ -188,4 +184,3 @@ def price_id(provider: str, model: str, start: date | None, content: object) -> 
     """provider/model@first day#hash of the prices and their conditions; `@` alone where the book has no first day."""
     digest = blake2b(repr(content).encode(), digest_size=6).hexdigest()
     return f"{provider}/{model}@{start or ''}#{digest}"
-

@@ -28,7 +28,8 @@ def open_database(url: str, timeout_s: float = 5.0) -> sa.Engine:
     """
     if not url.startswith("sqlite"):
         return sa.create_engine(url, pool_pre_ping=True)
-    engine = sa.create_engine(url, connect_args={"timeout": timeout_s})
+    # No pool: an open connection would go on reading a file that was replaced, and bar an exclusive lock.
+    engine = sa.create_engine(url, connect_args={"timeout": timeout_s}, poolclass=sa.NullPool)
 
     @event.listens_for(engine, "connect")
     def enforce_foreign_keys(connection: Any, _record: Any) -> None:

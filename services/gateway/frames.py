@@ -21,7 +21,8 @@ def _frame_type() -> Any:
     for number, name in enumerate(("first", "second"), start=1):
         message.field.add(name=name, number=number, label=field.LABEL_REPEATED, type=field.TYPE_BYTES)
     pool = descriptor_pool.DescriptorPool()
-    return message_factory.GetMessageClass(pool.Add(file) or pool.FindMessageTypeByName("spanmill.Frame"))
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("spanmill.Frame"))
 
 
 _Frame = _frame_type()

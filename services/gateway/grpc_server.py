@@ -1,10 +1,9 @@
 """OTLP over gRPC: the Export method of the three services, on raw bytes.
 
-The method is registered as client-streaming, which on the wire is the same, so that a request is
-authenticated and admitted before its message is read. gRPC's own decompression is switched off: it knows
-no bound on its output. A gzip member can be told from an OTLP message by its first two bytes (0x1f would
-be field 3 with a wire type that does not exist), so that messages compressed with gzip are inflated here,
-under the limit.
+The method is registered as client-streaming, which on the wire is the same, so that a request is authenticated
+and admitted before its message is read. gRPC's own decompression is switched off: it knows no bound on its
+output. Messages are inflated here, under the limit; a compressed one is told by its first byte, with which no
+OTLP message begins: 0x1f would be a wire type that does not exist, 0x78 a field that does not.
 """
 
 import asyncio
@@ -22,8 +21,7 @@ from services.gateway.settings import Settings, is_loopback
 from services.gateway.signals import SIGNALS, Signal
 
 _EOF: Any = grpc.aio.EOF  # pyright: ignore[reportAttributeAccessIssue]: absent from the stubs
-_GZIP_MAGIC = b"\x1f\x8b"
-_IDENTITY_AND_GZIP = 0b101  # bits of grpc_compression_algorithm; deflate is refused
+_FIRST_BYTES = {0x1F: Encoding.GZIP, 0x78: Encoding.DEFLATE}
 _MOST_READING = 32  # messages being read at once: gRPC buffers each whole, outside our count of bytes
 _RETRY_AFTER_S = 1
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -35,7 +33,6 @@ def grpc_server(intake: Intake, settings: Settings) -> tuple[grpc.aio.Server, in
         options=[
             ("grpc.max_receive_message_length", settings.limits.body_bytes),
             ("grpc.per_message_decompression", 0),
-            ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
             ("grpc.so_reuseport", 0),
             ("grpc.max_concurrent_streams", 128),
             ("grpc.server_handshake_timeout_ms", round(settings.header_timeout_s * 1000)),
@@ -46,7 +43,7 @@ def grpc_server(intake: Intake, settings: Settings) -> tuple[grpc.aio.Server, in
     loopback = is_loopback(settings.grpc_host)
     for signal in SIGNALS:
         export = _Export(intake, signal, loopback, reading, settings.body_timeout_s)
-        handler = grpc.stream_unary_rpc_method_handler(export)
+        handler = grpc.stream_unary_rpc_method_handler(export.serve)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(signal.service, {"Export": handler}),))
     return server, server.add_insecure_port(f"{settings.grpc_host}:{settings.grpc_port}")
 
@@ -61,7 +58,7 @@ class _Export:
         self._reading = reading
         self._timeout_s = timeout_s
 
-    async def __call__(self, _requests: AsyncIterator[bytes], context: Any) -> bytes:
+    async def serve(self, _requests: AsyncIterator[bytes], context: Any) -> bytes:
         """One call. context: grpc.aio.ServicerContext, whose stubs do not know `read` in a unary answer."""
         started = time.perf_counter()
         try:
@@ -82,7 +79,7 @@ class _Export:
         wire = await self._read(context)
         with self._intake.inflight.hold() as hold:
             hold.grow(len(wire))
-            encoding = Encoding.GZIP if wire.startswith(_GZIP_MAGIC) else Encoding.IDENTITY
+            encoding = _FIRST_BYTES.get(wire[0], Encoding.IDENTITY) if wire else Encoding.IDENTITY
             accepted = await self._intake.take(Payload(self._signal, Form.PROTOBUF, encoding, wire), grant, hold)
         return self._signal.answer(accepted.rejected, accepted.message).SerializeToString()
 

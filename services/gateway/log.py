@@ -127,8 +127,10 @@ class Log:
 
     def _note(self, error: KafkaError | None) -> None:
         up = error is None
-        if up != self.up:
-            _log.warning("the log is %s", "up" if up else f"down: {error}")
+        if up and not self.up:
+            _log.warning("the log answers")
+        elif self.up and not up:
+            _log.warning("the log does not answer: %s", error)
         self.up = up
 
     def _on_error(self, error: KafkaError) -> None:

@@ -71,7 +71,7 @@ class _Lz4:
                 raise _broken(error) from error
             wire = b""
             if self._frame.eof:
-                wire = self._frame.unused_data or b""
+                wire = bytes(self._frame.unused_data or b"")
                 self._frame = lz4.frame.LZ4FrameDecompressor()
                 self._open = False
 

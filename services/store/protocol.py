@@ -17,13 +17,34 @@ _ERROR = re.compile(r"Code: (?P<code>\d+)\. (?P<message>.*)", re.DOTALL)
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 
 # Parameters that are part of the protocol, and settings that mean nothing without the real server's front.
-_PROTOCOL = frozenset(
-    "query database default_format user password query_id quota_key session_id session_timeout session_check"
-    " stacktrace buffer_size wait_end_of_query compress decompress role client_protocol_version"
-    " enable_http_compression http_zlib_compression_level send_progress_in_http_headers"
-    " http_headers_progress_interval_ms cancel_http_readonly_queries_on_client_close"
-    " add_http_cors_header async_insert wait_for_async_insert async_insert_busy_timeout_ms".split()
-)
+_PROTOCOL = {
+    "query",
+    "database",
+    "default_format",
+    "user",
+    "password",
+    "query_id",
+    "quota_key",
+    "session_id",
+    "session_timeout",
+    "session_check",
+    "stacktrace",
+    "buffer_size",
+    "wait_end_of_query",
+    "compress",
+    "decompress",
+    "role",
+    "client_protocol_version",
+    "enable_http_compression",
+    "http_zlib_compression_level",
+    "send_progress_in_http_headers",
+    "http_headers_progress_interval_ms",
+    "cancel_http_readonly_queries_on_client_close",
+    "add_http_cors_header",
+    "async_insert",
+    "wait_for_async_insert",
+    "async_insert_busy_timeout_ms",
+}
 
 _BAD_REQUEST = {6, 8, 15, 25, 26, 27, 36, 37, 38, 41, 44, 53, 62, 72, 117, 123, 167, 168, 223, 321}
 _BAD_REQUEST |= {376, 427, 441, 675, 676}

@@ -16,10 +16,19 @@ _FORMAT_TAIL = re.compile(rb"[ \t\f]*;?[ \t\f]*\r?\n?")
 _RUNS_AS_IT_IS = (b"SELECT", b"WITH", b"FROM", b"WATCH", b"EXPLAIN")
 
 # Output formats whose parts can be sent as the engine yields them: no head, no foot, no separator.
-STREAMED_FORMATS = frozenset(
-    "Native RowBinary TabSeparated TSV TabSeparatedRaw TSVRaw CSV JSONEachRow JSONLines NDJSON"
-    " JSONCompactEachRow".split()
-)
+STREAMED_FORMATS = {
+    "Native",
+    "RowBinary",
+    "TabSeparated",
+    "TSV",
+    "TabSeparatedRaw",
+    "TSVRaw",
+    "CSV",
+    "JSONEachRow",
+    "JSONLines",
+    "NDJSON",
+    "JSONCompactEachRow",
+}
 
 
 @dataclass(frozen=True)
@@ -123,3 +132,10 @@ def streams(sql: bytes, format_name: str) -> bool:
         return False
     keywords = {word.text.upper() for word in _words(sql)}
     return keywords.isdisjoint({b"TOTALS", b"OUTFILE"})
+
+
+def several(sql: bytes) -> bool:
+    """Whether another statement follows the first one's `;`."""
+    words = iter(_words(sql))
+    ended = any(word.text == b";" and word.depth == 0 for word in words)
+    return ended and any(word.text != b";" for word in words)

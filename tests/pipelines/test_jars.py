@@ -74,8 +74,10 @@ def test_a_jar_that_was_laid_with_another_checksum_is_refused(tmp_path, lock):
         fetch("flink", tmp_path / "jars", print, lock)
 
 
-def test_a_jar_that_the_repository_does_not_have_is_named_with_the_way_out(tmp_path, lock, repository):
-    repository.unlink()
+def test_a_jar_that_cannot_be_had_is_named_with_the_way_out(tmp_path, lock, monkeypatch):
+    nobody = tmp_path / "jgo.conf"
+    nobody.write_text("[repositories]\nhere = http://127.0.0.1:9\n")
+    monkeypatch.setenv("JGO_CONFIG_FILE", str(nobody))
     with pytest.raises(JarError, match=r"org\.example:part:1\.0.*SPANMILL_JARS"):
         fetch("flink", tmp_path / "jars", print, lock)
 

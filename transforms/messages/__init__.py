@@ -42,7 +42,7 @@ def messages(decoded: Decoded, normalised: pl.DataFrame, limits: Limits) -> Mess
     owners = decoded.spans.select(
         pl.int_range(pl.len(), dtype=pl.Int32).alias("owner"),
         "org",
-        "redact",
+        pl.col("redact").fill_null(value=True),
         normalised["dialect"].fill_null("").alias("dialect"),
     )
     attributes, names = attribute_rows(decoded.attributes)

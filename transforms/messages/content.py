@@ -21,6 +21,7 @@ class Distinct:
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
+        self.roles: list[str] = []
         self.empty: set[int] = set()  # those without any part
         self._numbers: dict[bytes, int] = {}
 
@@ -30,25 +31,35 @@ class Distinct:
         number = self._numbers.setdefault(body, len(self.bodies))
         if number == len(self.bodies):
             self.bodies.append(body)
+            self.roles.append(message["role"])
             if not message["parts"]:
                 self.empty.add(number)
         return number
 
 
-def address(wanted: pl.DataFrame, bodies: list[bytes], message_bytes: int) -> pl.DataFrame:
+_ADDRESSED = {"hash": pl.String, "role": pl.String, "body": pl.String, "bytes": pl.Int64, "cut": pl.Boolean}
+
+
+def address(wanted: pl.DataFrame, distinct: Distinct, message_bytes: int) -> pl.DataFrame:
     """Hashes and bodies of messages.
 
-    wanted: distinct rows (org str, redact bool, number i64, an index into `bodies`).
+    wanted: distinct rows (org str, redact bool, number i64, as `distinct` counts).
     Result: `wanted` with hash, role, body (str) and bytes (i64, of the whole), cut (bool).
     """
-    redacted = _redact(bodies, wanted.filter("redact")["number"].unique().to_list())
+    redacted = _redact(distinct.bodies, wanted.filter("redact")["number"].unique().to_list())
     seeds = {org: _seed(org) for org in wanted["org"].unique().to_list()}
-    rows = [
-        _row(seeds[org], redacted.get(number, bodies[number]) if redact else bodies[number], message_bytes)
-        for org, redact, number in wanted.select("org", "redact", "number").iter_rows()
+    said = [
+        redacted.get(number, (distinct.roles[number], distinct.bodies[number]))
+        if redact
+        else (distinct.roles[number], distinct.bodies[number])
+        for redact, number in zip(wanted["redact"], wanted["number"], strict=True)
     ]
-    schema = {"hash": pl.String, "role": pl.String, "body": pl.String, "bytes": pl.Int64, "cut": pl.Boolean}
-    return pl.concat([wanted, pl.DataFrame(rows, schema=schema, orient="row")], how="horizontal")
+    rows = [_row(seeds[org], *item, message_bytes) for org, item in zip(wanted["org"], said, strict=True)]
+    columns = zip(*rows, strict=True) if rows else ([] for _ in _ADDRESSED)
+    added = [
+        pl.Series(name, column, dtype=kind) for (name, kind), column in zip(_ADDRESSED.items(), columns, strict=True)
+    ]
+    return wanted.with_columns(added)
 
 
 def _seed(org: str) -> Any:
@@ -56,33 +67,28 @@ def _seed(org: str) -> Any:
     return hashlib.blake2b(len(name).to_bytes(4, "big") + name, digest_size=16)
 
 
-def _row(seed: Any, body: bytes, message_bytes: int) -> tuple[str, str, str, int, bool]:
+def _row(seed: Any, role: str, body: bytes, message_bytes: int) -> tuple[str, str, str, int, bool]:
     hasher = seed.copy()
     hasher.update(body)
     cut = len(body) > message_bytes
     kept = _cut(body, message_bytes) if cut else body
-    return hasher.hexdigest(), _role(kept), kept.decode(), len(body), cut
+    return hasher.hexdigest(), role, kept.decode(), len(body), cut
 
 
-def _role(body: bytes) -> str:
-    """Keys are sorted, so a role ends the body unless a longer key follows: read it from the JSON."""
-    return orjson.loads(body)["role"]
-
-
-def _redact(bodies: list[bytes], numbers: list[int]) -> dict[int, bytes]:
-    """The bodies that redaction changes, by number.
+def _redact(bodies: list[bytes], numbers: list[int]) -> dict[int, tuple[str, bytes]]:
+    """Role and body of the messages that redaction changes, by number.
 
     Redaction sees each text as it was said, never its JSON escapes: `\\n4111...` would hide a card number.
     """
     messages = {number: orjson.loads(bodies[number]) for number in numbers}
-    texts = list({text for message in messages.values() for text in _texts(message)})
+    texts = list(dict.fromkeys(text for message in messages.values() for text in _texts(message)))
     before = pl.Series("text", texts, dtype=pl.String)
-    after = redact_text(before, pl.Series("enabled", [True], dtype=pl.Boolean).new_from_index(0, len(texts)))
+    after = redact_text(before, pl.repeat(True, len(texts), dtype=pl.Boolean, eager=True))
     changed = {old: new for old, new in zip(texts, after.to_list(), strict=True) if old != new}
     if not changed:
         return {}
-    rebuilt = ((number, dump(_replace(message, changed))) for number, message in messages.items())
-    return {number: body for number, body in rebuilt if body != bodies[number]}
+    redacted = {number: _replace(message, changed) for number, message in messages.items()}
+    return {number: (message["role"], dump(message)) for number, message in redacted.items()}
 
 
 def _texts(value: Any) -> Iterable[str]:

@@ -17,7 +17,7 @@ from transforms.messages.message import build
 from transforms.messages.parts import text_part
 from transforms.messages.sources import LAST, ranks
 
-ROWS = {"owner": pl.Int32, "code": pl.Int64, "occurrence": pl.Int64, "text": pl.String}
+ROWS = pl.Schema({"owner": pl.Int32, "code": pl.Int64, "occurrence": pl.Int64, "text": pl.String})
 _ROLES = {"input": "user", "output": "assistant"}
 _SAID = {"owner": pl.Int32, "side": pl.String, "take": pl.Int32, "place": pl.Int64, "number": pl.Int64}
 
@@ -78,15 +78,14 @@ def _choose(
 
 
 def _read(rows: pl.DataFrame, distinct: Distinct, limits: Limits) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The messages of `rows` (columns _SAID), and the units that were no JSON."""
+    """The messages of `rows` (columns _SAID), and the units that were no JSON (columns of _units)."""
     units = _units(rows)
-    texts = units.select("format", "side", "text").unique(maintain_order=True)
-    parsed = _parse(texts, distinct, limits)
-    found = units.join(parsed, on=["format", "side", "text"])
-    said = found.explode("numbers", empty_as_null=True).drop_nulls("numbers")
-    order = pl.col("index").cast(pl.Int64) * 2**20 + pl.int_range(pl.len()).over("owner", "side", "take", "index")
-    said = said.with_columns(place=order.clip(upper_bound=2**62)).rename({"numbers": "number"})
-    return said, found.filter("not_json")
+    texts = units.select("format", "side", "text").unique(maintain_order=True).with_row_index("unit")
+    numbers, not_json = _parse(texts, distinct, limits)
+    found = units.join(texts, on=["format", "side", "text"]).drop("text")
+    order = pl.col("index").clip(upper_bound=2**40) * 2**21 + pl.col("nth")
+    said = found.join(numbers, on="unit").with_columns(place=order)
+    return said, found.filter(pl.col("unit").is_in(not_json))
 
 
 def _units(rows: pl.DataFrame) -> pl.DataFrame:
@@ -104,10 +103,16 @@ def _units(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([whole, grouped.select(columns)])
 
 
-def _parse(texts: pl.DataFrame, distinct: Distinct, limits: Limits) -> pl.DataFrame:
-    """`texts` with numbers (list of i64) and not_json (bool). The one loop: over distinct texts."""
-    marks = texts.with_columns(
-        exact=pl.col("text").str.contains(r"\d{19}"),
+def _parse(texts: pl.DataFrame, distinct: Distinct, limits: Limits) -> tuple[pl.DataFrame, list[int]]:
+    """unit, nth, number of each message in `texts`, and the units that are no JSON.
+
+    The one loop over content: over distinct texts.
+    """
+    marks = texts.select(
+        "format",
+        "side",
+        "text",
+        exact=pl.col("text").str.contains("[0-9]{19}"),
         deep=pl.col("text").str.count_matches(r"[\[{]") > limits.nesting,
     )
     loads = {
@@ -115,17 +120,19 @@ def _parse(texts: pl.DataFrame, distinct: Distinct, limits: Limits) -> pl.DataFr
         for exact in (False, True)
         for deep in (False, True)
     }
-    rows = [
+    parsed = [
         _numbers(name, side, text, loads[exact, deep], distinct, limits)
         for name, side, text, exact, deep in marks.iter_rows()
     ]
-    schema = {"numbers": pl.List(pl.Int64), "not_json": pl.Boolean}
-    return pl.concat([texts, pl.DataFrame(rows, schema=schema, orient="row")], how="horizontal")
+    lengths = np.array([len(numbers) for numbers, _ in parsed], dtype=np.int64)
+    flat = np.array([number for numbers, _ in parsed for number in numbers], dtype=np.int64)
+    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    unit = np.repeat(np.arange(len(parsed), dtype=np.uint32), lengths)
+    frame = pl.DataFrame({"unit": unit, "nth": np.arange(flat.size) - starts, "number": flat})
+    return frame, [unit for unit, (_, not_json) in enumerate(parsed) if not_json]
 
 
-def _numbers(
-    name: str, side: str, text: str, load: Load, distinct: Distinct, limits: Limits
-) -> tuple[list[int], bool]:
+def _numbers(name: str, side: str, text: str, load: Load, distinct: Distinct, limits: Limits) -> tuple[list[int], bool]:
     """The numbers of the messages in `text`, and whether it is kept as a plain text because it is no JSON."""
     role = "system" if name == "instructions" else _ROLES[side]
     try:
@@ -151,7 +158,7 @@ def _addressed(
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     keyed = said.join(owners.select("owner", "org", "redact"), on="owner", maintain_order="left")
     wanted = keyed.select("org", "redact", "number").unique(maintain_order=True)
-    known = address(wanted, distinct.bodies, limits.message_bytes)
+    known = address(wanted, distinct, limits.message_bytes)
     hashed = keyed.join(
         known.select("org", "redact", "number", "hash", "cut"),
         on=["org", "redact", "number"],
@@ -169,5 +176,3 @@ def _taken(matched: pl.DataFrame, read: pl.DataFrame, height: int) -> np.ndarray
     taken = np.zeros(height, dtype=bool)
     taken[rows.to_numpy()] = True
     return taken
-
-

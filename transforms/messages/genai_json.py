@@ -32,9 +32,7 @@ def parse_events(text: str, load: Load, role: str) -> list[Message]:
     """pydantic-ai v1 `events`: prompts and choices in one list; `role` says which of the two is wanted."""
     value = load(text)
     events = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-    found = [
-        (side, message) for event in events for side, message in _event(event, load) if side == _SIDES[role]
-    ]
+    found = [(side, message) for event in events for side, message in _event(event, load) if side == _SIDES[role]]
     return [message for _, message in found]
 
 

@@ -26,30 +26,28 @@ def make_load(nesting: int, *, exact: bool, deep: bool) -> Load:
     """
 
     def load(text: str) -> Any:
-        value = _load_slow(text) if exact else _load_fast(text)
+        value, clean = (_load_slow(text), False) if exact else _load_fast(text)
         if deep and not _within(value, nesting):
             raise NotJson(f"nested deeper than {nesting}")
-        return value
+        return value if clean or not _SURROGATE_ESCAPE.search(text) else _without_surrogates(value)
 
     return load
 
 
-def _load_fast(text: str) -> Any:
+def _load_fast(text: str) -> tuple[Any, bool]:
+    """The value, and whether it is known to hold no lone surrogates."""
     try:
-        return orjson.loads(text)
+        return orjson.loads(text), True
     except orjson.JSONDecodeError:
-        return _load_slow(text)
+        return _load_slow(text), False
 
 
 def _load_slow(text: str) -> Any:
     """As Python reads it: accepts control characters, NaN, lone surrogates and numbers of any size."""
     try:
-        value = json.loads(
-            text, strict=False, parse_int=_whole, parse_float=_real, parse_constant=str
-        )
+        return json.loads(text, strict=False, parse_int=_whole, parse_float=_real, parse_constant=str)
     except (ValueError, RecursionError) as error:
         raise NotJson(str(error)) from error
-    return _without_surrogates(value) if _SURROGATE_ESCAPE.search(text) else value
 
 
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -68,7 +66,7 @@ def _real(digits: str) -> float | str:
 
 
 def _without_surrogates(value: Any) -> Any:
-    """`value` with U+FFFD for each half of a pair; recursion is bounded by the reader's own."""
+    """`value` with U+FFFD for each half of a pair that is alone."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):

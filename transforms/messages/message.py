@@ -48,9 +48,7 @@ def is_message(value: Any) -> bool:
         return False
     if "parts" in value and isinstance(value["parts"], list):
         return True
-    if isinstance(value.get("role"), str) and (
-        "content" in value or "tool_calls" in value or "function_call" in value
-    ):
+    if isinstance(value.get("role"), str) and ("content" in value or "tool_calls" in value or "function_call" in value):
         return True
     kind = value.get("type")
     if not isinstance(kind, str):
@@ -68,11 +66,11 @@ def message_of(value: Any, role: str, load: Load) -> Message:
         return build(value[0], parts_of(value[1], load))  # LangChain: ["user", "text"]
     if not isinstance(value, dict):
         return build(role, parts_of(value, load))
+    if isinstance(value.get("parts"), list):
+        return build(value.get("role") or role, parts_of(value["parts"], load), value.get("name"))
     for holder in ("kwargs", "data"):
         if isinstance(value.get(holder), dict) and "content" in value[holder]:
             return message_of({"type": value.get("type"), **value[holder]}, role, load)
-    if isinstance(value.get("parts"), list):
-        return build(value.get("role") or role, parts_of(value["parts"], load), value.get("name"))
     kind = value.get("type")
     if isinstance(kind, str) and kind in _ITEM_ROLES and "role" not in value:
         return build(_ITEM_ROLES[kind], parts_of(value, load))

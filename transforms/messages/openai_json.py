@@ -107,8 +107,7 @@ def _messages(items: Any, load: Load, role: str) -> list[Message] | None:
 
 def _are_pairs(items: list[Any]) -> bool:
     return all(
-        isinstance(item, list) and len(item) == 2 and all(isinstance(text, str) for text in item)
-        for item in items
+        isinstance(item, list) and len(item) == 2 and all(isinstance(text, str) for text in item) for item in items
     )
 
 

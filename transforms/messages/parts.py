@@ -49,6 +49,8 @@ def parts_of(content: Any, load: Load) -> list[Part]:
 def block_parts(block: Block, load: Load) -> list[Part]:
     """Parts of one block; a block of an unknown kind is kept as it is."""
     kind = block.get("type")
+    if kind == "text" and len(block) == 2 and isinstance(block.get("content"), str):  # by far the most common
+        return [block] if block["content"] else []
     reader = _BY_TYPE.get(kind) if isinstance(kind, str) else None
     if reader is not None:
         return reader(block, load)
@@ -91,7 +93,8 @@ def _text(block: Block, load: Load) -> list[Part]:
 
 
 def _reasoning(block: Block, load: Load) -> list[Part]:
-    content = _first(block, "content", "text", "thinking", "reasoning", "summary")
+    keys = ("content", "text", "thinking", "reasoning", "summary")
+    content = next((block[key] for key in keys if block.get(key)), None)
     if isinstance(content, list):
         content = "\n".join(part["content"] for part in parts_of(content, load) if part.get("type") == "text")
     return [{"type": "reasoning", "content": content}] if content else []
@@ -154,7 +157,7 @@ def _bedrock_reasoning(block: Block, load: Load) -> list[Part]:
 
 
 _BY_TYPE: dict[str, Callable[[Block, Load], list[Part]]] = {
-    **dict.fromkeys(("text", "input_text", "output_text"), _text),
+    **dict.fromkeys(("text", "input_text", "output_text", "summary_text", "reasoning_text"), _text),
     **dict.fromkeys(("reasoning", "thinking"), _reasoning),
     **dict.fromkeys(("tool_call", "tool-call", "tool_use", "function_call", "custom_tool_call"), _tool_call),
     **dict.fromkeys(
@@ -173,7 +176,7 @@ _BY_KEY: dict[str, Callable[[Block, Load], list[Part]]] = {
     "toolUse": _nested("toolUse", _bedrock_call),
     "toolResult": _nested("toolResult", _tool_response),
     "reasoningContent": _nested("reasoningContent", _bedrock_reasoning),
-    **dict.fromkeys(("function_call",), _nested("function_call", _tool_call)),
+    "function_call": _nested("function_call", _tool_call),
     "functionCall": _nested("functionCall", _tool_call),
     "function_response": _nested("function_response", _tool_response),
     "functionResponse": _nested("functionResponse", _tool_response),

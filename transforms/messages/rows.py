@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from transforms.attributes import Attributes
 from transforms.messages.extract import ROWS
@@ -37,9 +36,7 @@ def attribute_rows(attributes: Attributes) -> tuple[Selected, Names]:
     return _selected(attributes, positions, attributes.owner[positions], attributes.code[positions], zeros), names
 
 
-def event_rows(
-    events: pl.DataFrame, attributes: Attributes, base: int
-) -> tuple[Selected, Names]:
+def event_rows(events: pl.DataFrame, attributes: Attributes, base: int) -> tuple[Selected, Names]:
     """The attributes of events that hold content; a name is `event name/attribute`, numbered from `base`."""
     told = events.select("span", "name").with_row_index("event")
     told = told.filter(pl.col("name").str.starts_with("gen_ai."))
@@ -60,6 +57,6 @@ def event_rows(
 def _selected(
     attributes: Attributes, positions: np.ndarray, owner: np.ndarray, code: np.ndarray, occurrence: np.ndarray
 ) -> Selected:
-    text = pl.Series("text", attributes.text.take(pa.array(positions)))
-    rows = pl.DataFrame({"owner": owner, "code": code, "occurrence": occurrence, "text": text})
-    return Selected(rows.cast(ROWS), positions)
+    text = attributes.texts.gather(positions)
+    columns = {"owner": owner, "code": code, "occurrence": occurrence, "text": text}
+    return Selected(pl.DataFrame(columns, schema=ROWS), positions)

@@ -33,11 +33,12 @@ def matches(names: Iterable[tuple[int, str]]) -> pl.DataFrame:
 
 def ranks(dialects: Iterable[str]) -> pl.DataFrame:
     """dialect str, set i32, rank i64: the sets of the dialect's own table first, then by table and order."""
-    owners = [table for table in content_tables() for _ in table.sets]
+    sets = [(table, content) for table in content_tables() for content in table.sets]
     rows = [
         (dialect, number, number + (0 if dialect in table.dialects else FOREIGN))
         for dialect in dialects
-        for number, table in enumerate(owners)
+        for number, (table, content) in enumerate(sets)
+        if dialect in table.dialects or not content.own
     ]
     return pl.DataFrame(rows, schema={"dialect": pl.String, "set": pl.Int32, "rank": pl.Int64}, orient="row")
 

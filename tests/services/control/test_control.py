@@ -31,9 +31,7 @@ def test_after_migration_the_organisation_local_exists(engine: sa.Engine) -> Non
 
 def test_migrations_apply_once_and_say_when(engine: sa.Engine) -> None:
     assert migrate(engine, NOW + 1) == []
-    assert [(m.state, m.applied_at) for m in status(engine)] == [(MigrationState.APPLIED, NOW)] * len(
-        shipped()
-    )
+    assert [(m.state, m.applied_at) for m in status(engine)] == [(MigrationState.APPLIED, NOW)] * len(shipped())
 
 
 def test_a_fresh_database_has_all_migrations_pending(tmp_path: Path) -> None:
@@ -142,10 +140,7 @@ def test_any_single_wrong_character_breaks_the_checksum(engine: sa.Engine) -> No
         assert not well_formed(wrong)
 
 
-def test_a_locked_database_is_an_operational_error_within_its_timeout(
-    engine: sa.Engine, tmp_path: Path
-) -> None:
-    engine.dispose()
+def test_a_locked_database_is_an_operational_error_within_its_timeout(engine: sa.Engine, tmp_path: Path) -> None:
     blocker = sqlite3.connect(tmp_path / "control.db", isolation_level=None)
     blocker.execute("PRAGMA locking_mode = EXCLUSIVE")
     blocker.execute("BEGIN EXCLUSIVE")

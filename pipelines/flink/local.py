@@ -1,0 +1,126 @@
+"""Runs a job in a Flink of its own (MiniCluster, thread mode) from the newest checkpoint until it is told to stop."""
+
+import json
+import socket
+import sys
+import sysconfig
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import Popen, TimeoutExpired
+
+from pyflink.common import Configuration, JobStatus
+from pyflink.common.job_client import JobClient
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
+from ruamel.yaml import YAML
+
+from pipelines.flink.checkpoints import newest, pin
+from pipelines.flink.jvm import JvmFailed, start_jvm
+from pipelines.flink.settings import ObserveSettings
+from pipelines.jars import fetch, jar_folder
+
+_PROJECT = Path(__file__).parent.parent.parent
+_PROFILE = _PROJECT / "flink-conf" / "embedded.yaml"
+_POLL_S = 0.1
+
+Build = Callable[[StreamExecutionEnvironment, ObserveSettings], None]
+
+
+class JobFailed(Exception):
+    """The job ended although nobody stopped it; carries Flink's reason."""
+
+
+def run_local(name: str, build: Build, settings: ObserveSettings, stop: threading.Event) -> None:
+    """Runs until `stop` is set; says `ready ...` on standard output when all tasks run.
+
+    State, logs and scratch files are in `settings.folder`; the next run on it goes on where this one was.
+    Raises JobFailed, JvmFailed, JarError, StateMismatch.
+    """
+    pin(settings.folder / "checkpoints", {"buckets": settings.buckets})
+    jars = fetch("flink", jar_folder(), lambda line: print(line, file=sys.stderr, flush=True))
+    jvm = start_jvm(jars, settings.folder / "flink.log", settings.heap_mb)
+    try:
+        port = _free_port()
+        env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, port))
+        build(env, settings)
+        client = env.execute_async(name)
+        _watch(client, jvm, f"http://127.0.0.1:{port}", stop)
+        client.cancel().result()
+        # Otherwise each Java object that is collected from now on would complain that nobody answers.
+        get_gateway().shutdown()
+    finally:
+        _end(jvm)
+
+
+def configuration(settings: ObserveSettings, port: int) -> Configuration:
+    """The embedded profile, and what the settings and this machine add to it."""
+    options = {key: str(value) for key, value in YAML(typ="safe").load(_PROFILE).items()}
+    options |= {
+        "execution.checkpointing.interval": f"{int(settings.checkpoint_s * 1000)}ms",
+        "execution.checkpointing.dir": (settings.folder / "checkpoints").resolve().as_uri(),
+        "io.tmp.dirs": str(_made(settings.folder / "tmp")),
+        "python.executable": sys.executable,
+        "python.client.executable": sys.executable,
+        "python.pythonpath": f"{sysconfig.get_path('purelib')}:{_PROJECT}",
+        "rest.port": str(port),
+        "taskmanager.numberOfTaskSlots": str(settings.parallelism),
+    }
+    if checkpoint := newest(settings.folder / "checkpoints"):
+        options["execution.state-recovery.path"] = checkpoint.resolve().as_uri()
+    found = Configuration()
+    for key, value in options.items():
+        found.set_string(key, value)
+    return found
+
+
+def _watch(client: JobClient, jvm: Popen[bytes], rest: str, stop: threading.Event) -> None:
+    """Returns when `stop` is set. Raises when the job or its process ends before."""
+    job, ready = str(client.get_job_id()), False
+    while not stop.wait(_POLL_S):
+        if jvm.poll() is not None:
+            raise JvmFailed(f"Java ended with {jvm.returncode}")
+        if not ready and _all_running(f"{rest}/jobs/{job}"):
+            ready = True
+            print(f"ready job={job} rest={rest}", flush=True)
+        status = client.get_job_status().result()
+        if status in (JobStatus.FAILED, JobStatus.CANCELED, JobStatus.FINISHED):
+            raise JobFailed(_reason(client, status))
+
+
+def _all_running(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return all(vertex["status"] == "RUNNING" for vertex in json.load(answer)["vertices"])
+    except urllib.error.URLError:
+        return False
+
+
+def _reason(client: JobClient, status: JobStatus) -> str:
+    try:
+        client.get_job_execution_result().result()
+    except Exception as error:  # py4j raises a class of its own for every Java exception
+        return f"{status.name}: {error}"
+    return status.name
+
+
+def _end(jvm: Popen[bytes]) -> None:
+    jvm.terminate()
+    try:
+        jvm.wait(10)
+    except TimeoutExpired:
+        jvm.kill()
+        jvm.wait()
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.resolve()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,76 @@
+"""The observe job: OTLP records from Kafka to rows in the store.
+
+What reaches the store in which order matters once: the `requests` row of a record says that its spans are
+queryable, so it follows them through the same sink task. `traces` and `usage` have a task of their own, so that
+neither waits for the other; inserting waits for the store without the interpreter's lock.
+"""
+
+from functools import partial
+
+from pyflink.common import Types
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment
+
+from pipelines.flink.batcher import BATCH, Batcher
+from pipelines.flink.fold_operator import ELEMENT, FoldOperator
+from pipelines.flink.keys import MAX_PARALLELISM, spread_keys
+from pipelines.flink.observe_operator import SKELETONS, ObserveOperator
+from pipelines.flink.settings import ObserveSettings
+from pipelines.flink.sink import StoreWriter
+from pipelines.flink.source import kafka_records
+from transforms.traces import AssembleSettings, make_assemble
+
+
+def build(env: StreamExecutionEnvironment, settings: ObserveSettings) -> None:
+    """Adds the graph to `env`; the caller executes it."""
+    env.set_parallelism(settings.parallelism)
+    env.set_max_parallelism(MAX_PARALLELISM)
+    tables = StreamTableEnvironment.create(env)
+    records = kafka_records(tables, settings.brokers, settings.topic, group="spanmill-observe")
+    # Row(body=b"\n\xa4...", headers={"org": b"local", "signal": b"traces"}, 1767225600000, partition=2, offset=41)
+    observe(records, settings)
+
+
+def observe(records: DataStream, settings: ObserveSettings) -> None:
+    """From the records of the source to the sinks."""
+    lanes = spread_keys(settings.parallelism)
+    batches = named(
+        records.key_by(lambda row: lanes[row[3] % len(lanes)], key_type=Types.LONG()).process(
+            Batcher(settings.topic, settings.batch_bytes, settings.linger_ms), output_type=BATCH
+        ),
+        "batch",
+    )
+    # Arrow IPC of RAW: 52 rows ("spans.raw", 2, 41, "local", "", "", "traces", True, 1767225600000000000, b"\n\xa4")
+    facts = named(
+        batches.process(ObserveOperator(settings.limits, settings.buckets), output_type=ELEMENT),
+        "observe",
+    )
+    # ("spans", 0, Arrow IPC of SPANS), ("messages", 0, ...), ..., ("requests", 0, Arrow IPC of REQUESTS)
+    skeletons = facts.get_side_output(SKELETONS)
+    # ("skeletons", 3, Arrow IPC of the SKELETONS of bucket 3)
+    keys = spread_keys(settings.buckets)
+    assembled = named(
+        skeletons.key_by(lambda element: keys[element[1]], key_type=Types.LONG()).process(
+            FoldOperator(partial(make_assemble, assemble_settings(settings))),
+            output_type=ELEMENT,
+        ),
+        "assemble",
+    )
+    # ("traces", 0, Arrow IPC of TRACES), ("usage", 0, Arrow IPC of USAGE)
+    for rows, name in ((facts, "write facts"), (assembled, "write traces")):
+        writer = StoreWriter(settings.store_url, settings.database)
+        named(rows.process(writer, output_type=ELEMENT), name).disable_chaining()
+
+
+def assemble_settings(settings: ObserveSettings) -> AssembleSettings:
+    return AssembleSettings(
+        quiet_gap_ns=int(settings.quiet_gap_s * 10**9),
+        horizon_ns=int(settings.horizon_s * 10**9),
+        tick_ns=settings.tick_ms * 10**6,
+        max_trace_spans=settings.limits.trace_spans,
+    )
+
+
+def named(stream: DataStream, name: str) -> DataStream:
+    """The uid is the key of the operator's state in a checkpoint: it never changes."""
+    return stream.name(name).uid(name.replace(" ", "-"))

@@ -1,0 +1,45 @@
+"""The settings of the observe job, read once at the start."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from ruamel.yaml import YAML
+
+from pipelines.flink.keys import MAX_PARALLELISM
+from schemas.limits import LIMITS, Limits
+
+_Positive = Annotated[float, Field(gt=0)]
+_Count = Annotated[int, Field(gt=0)]
+
+
+class ObserveSettings(BaseModel):
+    """What `jobs/observe.yaml` and a settings file say together. A value that is missing or unknown is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    brokers: str
+    topic: str
+    store_url: str  # ClickHouse HTTP protocol
+    database: str
+    folder: Path  # checkpoints, logs and scratch files of a local run
+    parallelism: Annotated[int, Field(ge=1, le=MAX_PARALLELISM)]
+    buckets: Annotated[int, Field(ge=1, le=MAX_PARALLELISM)]  # fixed for the life of the state
+    batch_bytes: _Count
+    linger_ms: _Count
+    tick_ms: _Count
+    checkpoint_s: _Positive
+    quiet_gap_s: _Positive
+    horizon_s: _Positive
+    heap_mb: _Count
+    limits: Limits = LIMITS
+
+
+def load(spec: Path, settings: Path) -> ObserveSettings:
+    """The `settings` of the YAML spec, overlaid with the JSON object in `settings`.
+
+    Raises pydantic.ValidationError naming what is missing, unknown or out of range.
+    """
+    defaults = YAML(typ="safe").load(spec)["settings"]
+    return ObserveSettings.model_validate({**defaults, **json.loads(settings.read_text())})

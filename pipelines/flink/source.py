@@ -1,0 +1,94 @@
+"""The Kafka source: records with their headers, partition and offset, and the table of RAW rows they become."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import pyarrow as pa
+from pyflink.datastream import DataStream
+from pyflink.table import StreamTableEnvironment
+
+from schemas.arrow import RAW
+
+# What a consumer asks of one partition at a time; a larger record still arrives, alone.
+_FETCH_BYTES = 4 * 2**20
+
+_TABLE = """
+CREATE TEMPORARY TABLE {name} (
+    body BYTES,
+    headers MAP<STRING, BYTES> METADATA,
+    `timestamp` TIMESTAMP_LTZ(3) METADATA,
+    `partition` INT METADATA VIRTUAL,
+    `offset` BIGINT METADATA VIRTUAL
+) WITH (
+    'connector' = 'kafka',
+    'topic' = '{topic}',
+    'properties.bootstrap.servers' = '{brokers}',
+    'properties.group.id' = '{group}',
+    'properties.isolation.level' = 'read_committed',
+    'properties.max.partition.fetch.bytes' = '{fetch}',
+    'properties.commit.offsets.on.checkpoint' = 'false',
+    'scan.startup.mode' = 'earliest-offset',
+    'format' = 'raw'
+)
+"""
+
+# EXTRACT works on the session's time zone, which is UTC.
+_QUERY = """
+SELECT body, headers, EXTRACT(EPOCH FROM `timestamp`) * 1000 + EXTRACT(MILLISECOND FROM `timestamp`),
+       CAST(`partition` AS BIGINT), `offset`
+FROM {name}
+"""
+
+
+class Record(NamedTuple):
+    """One Kafka record as the source gives it."""
+
+    body: bytes | None
+    headers: Mapping[str, bytes | None] | None
+    timestamp_ms: int
+    partition: int
+    offset: int
+
+
+def kafka_records(tables: StreamTableEnvironment, brokers: str, topic: str, group: str) -> DataStream:
+    """All records of `topic` from its beginning, as rows in the order of Record. Offsets live in the checkpoint."""
+    tables.get_config().set("table.local-time-zone", "UTC")
+    # So that the source's state is found again whatever comes after it.
+    tables.get_config().set("table.exec.uid.generation", "ALWAYS")
+    name = topic.replace(".", "_").replace("-", "_")
+    tables.execute_sql(_TABLE.format(name=name, topic=topic, brokers=brokers, group=group, fetch=_FETCH_BYTES))
+    return tables.to_data_stream(tables.sql_query(_QUERY.format(name=name)))
+
+
+def raw_table(topic: str, records: Iterable[Record]) -> pa.Table:
+    """Schema RAW, a row per record. Without an `org` header, or with one that is no text, org is ''.
+
+    A record without a `received_at` was received at its timestamp; only `redact` = 0 switches redaction off.
+    """
+    columns: dict[str, list] = {name: [] for name in RAW.names}
+    for body, headers, timestamp_ms, partition, offset in records:
+        texts = {key: _text(value) for key, value in (headers or {}).items()}
+        columns["topic"].append(topic)
+        columns["partition"].append(partition)
+        columns["offset"].append(offset)
+        for name in ("org", "team", "key_id"):
+            columns[name].append(texts.get(name, ""))
+        columns["signal"].append(texts.get("signal") or "traces")
+        columns["redact"].append(texts.get("redact") != "0")
+        columns["received_at"].append(_nanoseconds(texts.get("received_at", "")) or timestamp_ms * 10**6)
+        columns["body"].append(body or b"")
+    return pa.table(columns, schema=RAW)
+
+
+def _nanoseconds(text: str) -> int | None:
+    """None unless `text` is a decimal number within int64."""
+    number = int(text) if text.isdecimal() and len(text) < 20 else None
+    return number if number is not None and number < 2**63 else None
+
+
+def _text(value: bytes | None) -> str:
+    """Header values are UTF-8; another value says nothing."""
+    try:
+        return (value or b"").decode()
+    except UnicodeDecodeError:
+        return ""

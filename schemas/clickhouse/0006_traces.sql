@@ -1,0 +1,68 @@
+-- One row per fragment of a trace and emission; the one with the highest version stands. The view `traces` unites
+-- the fragments.
+
+CREATE TABLE IF NOT EXISTS traces_data
+(
+    org LowCardinality(String) CODEC(ZSTD(1)) COMMENT 'organisation of the API key',
+    team LowCardinality(String) CODEC(ZSTD(1)) COMMENT 'team of the API key',
+    key_id LowCardinality(String) CODEC(ZSTD(1)) COMMENT 'id of the API key, never the key',
+    trace_id String CODEC(ZSTD(1)) COMMENT '32 hex characters',
+    fragment String CODEC(ZSTD(1)) COMMENT 'hash of the span ids that it began with',
+    state LowCardinality(String) CODEC(ZSTD(1)) COMMENT 'provisional|final',
+    root_span_id String CODEC(ZSTD(1)) COMMENT '16 hex characters; empty when the root never came',
+    root_name LowCardinality(String) CODEC(ZSTD(1)),
+    start_time DateTime64(9, 'UTC') CODEC(T64('bit'), ZSTD(1)) COMMENT 'UTC, unit ns',
+    duration_ns Int64 CODEC(T64, ZSTD(1)) COMMENT 'unit ns',
+    status LowCardinality(String) CODEC(ZSTD(1)) COMMENT 'error when any span failed, else ok',
+    error_count Int64 CODEC(T64, ZSTD(1)) COMMENT 'unit spans',
+    span_count Int64 CODEC(T64, ZSTD(1)) COMMENT 'unit spans',
+    orphan_count Int64 CODEC(T64, ZSTD(1)) COMMENT 'unit spans whose parent never came',
+    root_count Int64 CODEC(T64, ZSTD(1)) COMMENT 'unit spans',
+    cycle_count Int64 CODEC(T64, ZSTD(1)) COMMENT 'unit spans whose parent chain is a loop',
+    depth Int64 CODEC(T64, ZSTD(1)) COMMENT 'unit levels',
+    call_count Int64 CODEC(T64, ZSTD(1)) COMMENT 'unit billed calls',
+    unpriced_count Int64 CODEC(T64, ZSTD(1)) COMMENT 'unit billed calls without a price',
+    input_tokens Int64 CODEC(T64, ZSTD(1)) COMMENT 'unit tokens of billed calls',
+    output_tokens Int64 CODEC(T64, ZSTD(1)) COMMENT 'unit tokens of billed calls',
+    cache_read_tokens Int64 CODEC(T64, ZSTD(1)) COMMENT 'unit tokens of billed calls',
+    cache_write_tokens Int64 CODEC(T64, ZSTD(1)) COMMENT 'unit tokens of billed calls',
+    reasoning_tokens Int64 CODEC(T64, ZSTD(1)) COMMENT 'unit tokens of billed calls',
+    cost_nano Int64 CODEC(T64, ZSTD(1)) COMMENT 'unit nano-dollars of the priced calls',
+    cost_status LowCardinality(String) CODEC(ZSTD(1)) COMMENT 'priced|partly|unpriced|none',
+    ttft_ns Nullable(Int64) CODEC(T64, ZSTD(1)) COMMENT 'unit ns, from the start of the trace to the first token of its first billed streamed call',
+    models Array(LowCardinality(String)) CODEC(ZSTD(1)),
+    providers Array(LowCardinality(String)) CODEC(ZSTD(1)),
+    services Array(LowCardinality(String)) CODEC(ZSTD(1)),
+    session_id String CODEC(ZSTD(1)),
+    user_id String CODEC(ZSTD(1)),
+    span_ids Array(String) CODEC(ZSTD(1)) COMMENT 'the tree in depth-first order, as are all arrays below',
+    parent_indexes Array(Int32) CODEC(ZSTD(1)) COMMENT 'from 0; -1 for a root or an orphan',
+    depths Array(Int32) CODEC(ZSTD(1)) COMMENT 'from 0',
+    names Array(LowCardinality(String)) CODEC(ZSTD(1)),
+    kinds Array(LowCardinality(String)) CODEC(ZSTD(1)),
+    statuses Array(LowCardinality(String)) CODEC(ZSTD(1)),
+    start_offsets_ns Array(Int64) CODEC(T64, ZSTD(1)) COMMENT 'unit ns, from the start of the trace',
+    durations_ns Array(Int64) CODEC(T64, ZSTD(1)) COMMENT 'unit ns',
+    span_models Array(LowCardinality(String)) CODEC(ZSTD(1)),
+    span_ttfts_ns Array(Int64) CODEC(T64, ZSTD(1)) COMMENT 'unit ns; -1 where not recorded',
+    span_billed Array(Bool) CODEC(ZSTD(1)),
+    self_input_tokens Array(Int64) CODEC(T64, ZSTD(1)) COMMENT 'unit tokens',
+    self_output_tokens Array(Int64) CODEC(T64, ZSTD(1)) COMMENT 'unit tokens',
+    self_cost_nano Array(Int64) CODEC(T64, ZSTD(1)) COMMENT 'unit nano-dollars; 0 where not billed or not priced',
+    total_input_tokens Array(Int64) CODEC(T64, ZSTD(1)) COMMENT 'unit tokens, of the span and all below it',
+    total_output_tokens Array(Int64) CODEC(T64, ZSTD(1)) COMMENT 'unit tokens, of the span and all below it',
+    total_cost_nano Array(Int64) CODEC(T64, ZSTD(1)) COMMENT 'unit nano-dollars, of the span and all below it',
+    self_time_ns Array(Int64) CODEC(T64, ZSTD(1)) COMMENT 'unit ns, duration less the union of the intervals of its children',
+    day Date CODEC(ZSTD(1)) COMMENT 'of the first span seen; 1970-01-01 when that is out of range',
+    version UInt64 CODEC(T64, ZSTD(1)) COMMENT 'grows with the spans in the fragment',
+    INDEX trace_bloom trace_id TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree(version)
+PARTITION BY toYYYYMM(day)
+ORDER BY (org, trace_id, fragment)
+SETTINGS
+    index_granularity = 4096,
+    min_bytes_for_wide_part = 67108864,
+    fsync_after_insert = 1,
+    fsync_part_directory = 1,
+    min_compressed_bytes_to_fsync_after_merge = 1

@@ -1,0 +1,372 @@
+import json
+from dataclasses import replace
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas.limits import LIMITS
+
+FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+USER = {"role": "user", "parts": [{"type": "text", "content": "Weather in Lima?"}]}
+ANSWER = {"role": "assistant", "parts": [{"type": "text", "content": "Light rain."}]}
+
+
+def genai(inputs: list[dict], outputs: list[dict] | None = None) -> dict[str, str]:
+    """Attributes of a span in the GenAI conventions' spelling."""
+    attributes = {"gen_ai.input.messages": json.dumps(inputs)}
+    return attributes if outputs is None else {**attributes, "gen_ai.output.messages": json.dumps(outputs)}
+
+
+def openinference(inputs: list[dict]) -> dict[str, str]:
+    """The same conversation in OpenInference's flattened spelling."""
+    flat = {}
+    for number, message in enumerate(inputs):
+        prefix = f"llm.input_messages.{number}.message"
+        flat[f"{prefix}.role"] = message["role"]
+        calls = [part for part in message["parts"] if part["type"] == "tool_call"]
+        for place, part in enumerate(calls):
+            call = f"{prefix}.tool_calls.{place}.tool_call"
+            flat[f"{call}.id"] = part["id"]
+            flat[f"{call}.function.name"] = part["name"]
+            flat[f"{call}.function.arguments"] = json.dumps(part["arguments"])
+        for part in message["parts"]:
+            if part["type"] == "text":
+                flat[f"{prefix}.content"] = part["content"]
+            if part["type"] == "tool_call_response":
+                flat[f"{prefix}.tool_call_id"] = part["id"]
+                flat[f"{prefix}.content"] = part["response"]
+    return flat
+
+
+def traceloop(inputs: list[dict]) -> dict[str, str]:
+    """The same conversation as OpenLLMetry 0.40 flattened it."""
+    flat = {}
+    for number, message in enumerate(inputs):
+        prefix = f"gen_ai.prompt.{number}"
+        flat[f"{prefix}.role"] = message["role"]
+        calls = [part for part in message["parts"] if part["type"] == "tool_call"]
+        for place, part in enumerate(calls):
+            call = f"{prefix}.tool_calls.{place}"
+            flat[f"{call}.id"] = part["id"]
+            flat[f"{call}.name"] = part["name"]
+            flat[f"{call}.arguments"] = json.dumps(part["arguments"])
+        for part in message["parts"]:
+            if part["type"] == "text":
+                flat[f"{prefix}.content"] = part["content"]
+            if part["type"] == "tool_call_response":
+                flat[f"{prefix}.tool_call_id"] = part["id"]
+                flat[f"{prefix}.content"] = part["response"]
+    return flat
+
+
+words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+ids = st.text("abc123_", min_size=1, max_size=8)
+# Content that is itself the JSON of a list of blocks is a known ambiguity of the old flattened spelling.
+plain = words.filter(lambda text: text.lstrip()[:1] not in ("[", "{"))
+texts = st.builds(
+    lambda role, content: {"role": role, "parts": [{"type": "text", "content": content}]},
+    st.sampled_from(["system", "user", "assistant", "developer"]),
+    plain,
+)
+arguments = st.dictionaries(words, st.integers(-(2**40), 2**40) | words | st.booleans() | st.none(), max_size=3)
+calls = st.builds(
+    lambda name, call_ids, argument: {
+        "role": "assistant",
+        "parts": [{"type": "tool_call", "id": call_id, "name": name, "arguments": argument} for call_id in call_ids],
+    },
+    ids,
+    st.lists(ids, min_size=1, max_size=12, unique=True),
+    arguments,
+)
+responses = st.builds(
+    lambda call_id, text: {
+        "role": "tool",
+        "parts": [{"type": "tool_call_response", "id": call_id, "response": text}],
+    },
+    ids,
+    plain,
+)
+conversations = st.lists(texts | calls | responses, min_size=1, max_size=13)
+
+
+@FAST
+@given(conversations)
+def test_three_dialects_that_say_the_same_give_the_same_hashes(say, conversation):
+    said = say([genai(conversation), openinference(conversation), traceloop(conversation)])
+    assert said[0].inputs == conversation
+    assert said[0].input_hashes == said[1].input_hashes == said[2].input_hashes
+
+
+def test_a_conversation_that_resends_its_history_is_stored_once(read, span):
+    turns = [{"role": "user", "parts": [{"type": "text", "content": f"turn {n}"}]} for n in range(20)]
+    found = read([span(genai(turns[: n + 1])) for n in range(20)])
+    assert found.bodies.num_rows == 20
+    hashes = found.input_hashes.to_list()
+    assert [len(item) for item in hashes] == list(range(1, 21))
+    assert all(later[: len(item)] == item for item, later in zip(hashes, hashes[1:], strict=False))
+
+
+def test_an_answer_is_the_same_message_when_it_is_resent_without_its_finish_reason(say):
+    first, second = say([genai([USER], [{**ANSWER, "finish_reason": "stop"}]), genai([USER, ANSWER, USER])])
+    assert first.output_hashes == second.input_hashes[1:2]
+
+
+def test_two_organisations_never_share_a_hash(read, span):
+    found = read([span(genai([USER]), org="acme"), span(genai([USER]), org="globex")])
+    one, other = found.input_hashes.to_list()
+    assert one != other
+    assert {row["org"]: row["hash"] for row in found.bodies.to_pylist()} == {"acme": one[0], "globex": other[0]}
+
+
+@FAST
+@given(st.lists(conversations, min_size=1, max_size=5), st.randoms())
+def test_hashes_do_not_depend_on_the_batch(say, batch, random):
+    alone = {json.dumps(item): say([genai(item)])[0].input_hashes for item in batch}
+    random.shuffle(batch)
+    for item, said in zip(batch, say([genai(item) for item in batch]), strict=True):
+        assert said.input_hashes == alone[json.dumps(item)]
+
+
+def test_system_instructions_are_the_first_input_message_and_not_repeated(say):
+    parts = [{"type": "text", "content": "Be terse."}]
+    system = {"role": "system", "parts": parts}
+    apart, twice = say(
+        [
+            {**genai([USER]), "gen_ai.system_instructions": json.dumps(parts)},
+            {**genai([system, USER]), "gen_ai.system_instructions": json.dumps(parts)},
+        ]
+    )
+    assert apart.inputs == [system, USER]
+    assert twice.input_hashes == apart.input_hashes
+
+
+def test_content_leaves_the_attributes_and_everything_else_stays(say):
+    (said,) = say(
+        [
+            {
+                **genai([USER], [ANSWER]),
+                "gen_ai.request.model": "gpt-4o",
+                "input.value": "the same again",
+                "gen_ai.tool.name": "get_weather",
+            }
+        ]
+    )
+    assert said.kept == {"gen_ai.request.model", "gen_ai.tool.name"}
+
+
+def test_content_that_cannot_be_read_as_any_message_stays_an_attribute(say):
+    (said,) = say([{"gen_ai.input.messages": "[]", "gen_ai.output.messages": '[{"role":"assistant","parts":[]}]'}])
+    assert said.inputs == said.outputs == []
+    assert said.kept == {"gen_ai.input.messages", "gen_ai.output.messages"}
+
+
+def test_a_set_without_content_gives_way_to_the_next(say):
+    (said,) = say(
+        [
+            {
+                "gen_ai.output.messages": '[{"role": "assistant", "parts": [], "finish_reason": "tool_calls"}]',
+                "gen_ai.completion.0.function_call.name": "get_weather",
+                "gen_ai.completion.0.function_call.arguments": '{"city": "Hobart"}',
+            }
+        ],
+        dialect="litellm",
+    )
+    call = {"type": "tool_call", "name": "get_weather", "arguments": {"city": "Hobart"}}
+    assert said.outputs == [{"role": "assistant", "parts": [call]}]
+
+
+def test_a_tool_span_gives_the_call_and_the_answer_of_the_chat_spans_around_it(say):
+    call = {"type": "tool_call", "id": "c1", "name": "get_weather", "arguments": {"city": "Lima"}}
+    answer = {"type": "tool_call_response", "id": "c1", "response": '{"sky": "rain"}'}
+    chat, tool = say(
+        [
+            genai([{"role": "user", "parts": [answer]}], [{"role": "assistant", "parts": [call]}]),
+            {
+                "gen_ai.tool.name": "get_weather",
+                "gen_ai.tool.call.id": "c1",
+                "gen_ai.tool.call.arguments": '{"city": "Lima"}',
+                "gen_ai.tool.call.result": '{"sky": "rain"}',
+            },
+        ]
+    )
+    assert tool.input_hashes == chat.output_hashes
+    assert tool.output_hashes == chat.input_hashes
+    assert chat.inputs[0]["role"] == "tool"
+    assert tool.kept == {"gen_ai.tool.name", "gen_ai.tool.call.id"}
+
+
+CARD = "4111 1111 1111 1111"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "text", "content": f"my card is {CARD}"},
+        {"type": "text", "content": f"my card:\n{CARD}\n"},
+        {"type": "tool_call", "id": "c", "name": "pay", "arguments": {"card": CARD}},
+        {"type": "tool_call", "id": "c", "name": "pay", "arguments": {"card": 4111111111111111}},
+        {"type": "tool_call", "id": "c", "name": "pay", "arguments": {CARD: [{"deep": CARD}]}},
+        {"type": "tool_call_response", "id": "c", "response": f"charged {CARD}"},
+    ],
+)
+def test_redaction_runs_before_the_hash_and_sees_texts_as_they_were_said(say, read, span, part):
+    message = {"role": "assistant", "parts": [part]}
+    clear, hidden = (say([genai([message])], redact=on)[0] for on in (False, True))
+    assert clear.inputs == [message]
+    told = json.dumps(hidden.inputs)
+    assert "1111" not in told and len(hidden.inputs) == 1
+    assert hidden.input_hashes != clear.input_hashes
+    assert "1111" not in json.dumps(read([span(genai([message]))], redact=True).bodies.to_pylist())
+
+
+def test_redaction_that_makes_two_names_equal_keeps_both_values(say):
+    call = {"type": "tool_call", "id": "c", "name": "f", "arguments": {CARD: 1, "5500 0055 5555 5559": 2}}
+    (said,) = say([genai([{"role": "assistant", "parts": [call]}])], redact=True)
+    assert sorted(said.inputs[0]["parts"][0]["arguments"].values()) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "text", "content": "é" * 5_000},
+        {"type": "tool_call", "id": "c", "name": "f", "arguments": {"a": "x" * 9_000, "b": ["\n" * 3_000]}},
+        {"type": "tool_call", "id": "c", "name": "f", "arguments": {"a": [1] * 9_000}},
+        {"type": "text", "content": "\0" * 3_000},
+    ],
+)
+def test_a_message_over_the_limit_is_cut_and_keeps_the_hash_and_length_of_the_whole(say, read, span, part):
+    small = replace(LIMITS, message_bytes=2_048)
+    message = {"role": "assistant", "parts": [part]}
+    whole = read([span(genai([message]))])
+    cut = read([span(genai([message]))], limits=small)
+    assert cut.input_hashes.to_list() == whole.input_hashes.to_list()
+    (row,) = cut.bodies.to_pylist()
+    assert row["bytes"] == len(orjson.dumps(message, option=orjson.OPT_SORT_KEYS)) > 2_048
+    assert len(row["body"].encode()) <= 2_048
+    assert orjson.loads(row["body"])["role"] == row["role"] == "assistant"
+    assert cut.flags.to_dicts() == [{"span": 0, "flag": "message_cut"}]
+    assert whole.flags.height == 0
+
+
+def test_messages_beyond_the_limit_are_dropped_and_flagged(say):
+    few = replace(LIMITS, messages_per_span=3)
+    many = [{"role": "user", "parts": [{"type": "text", "content": str(n)}]} for n in range(5)]
+    kept, dropped = say([genai(many[:3]), genai(many)], limits=few)
+    assert kept.flags == set()
+    assert dropped.flags == {"messages_dropped"}
+    assert dropped.inputs == many[:3]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps([USER])[:-7],
+        "not json at all",
+        "[" * 150 + "]" * 150,
+        '{"a":' * 5_000 + "1" + "}" * 5_000,
+        '[{"role": "user", "parts": [' + "[" * 120 + "]" * 120 + "]}]",
+        "[" * 200_000,
+        "[" * 700 + r'"\ud800"' + "]" * 700,
+    ],
+)
+def test_text_that_is_no_json_or_too_deep_is_one_text_message_with_a_flag(say, text):
+    bad, good = say([{"gen_ai.input.messages": text}, genai([USER])])
+    assert bad.inputs == [{"role": "user", "parts": [{"type": "text", "content": text}]}]
+    assert bad.flags == {"message_not_json"}
+    assert good.inputs == [USER] and good.flags == set()
+
+
+def test_json_at_the_limit_of_depth_is_read(say):
+    deep = {"role": "assistant", "parts": [{"type": "tool_call", "id": "c", "name": "f", "arguments": {}}]}
+    holder = deep["parts"][0]["arguments"]
+    for _ in range(94):
+        holder["next"] = {"list": []}
+        holder = holder["next"]
+    (said,) = say([genai([deep])])
+    assert said.inputs == [deep]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (r'{"a": "half \ud83d pair"}', {"a": "half � pair"}),
+        (r'{"a": "whole 🌤️ pair"}', {"a": "whole 🌤️ pair"}),
+        (r'{"__proto__": {"x": 1}, "constructor": 2}', {"__proto__": {"x": 1}, "constructor": 2}),
+        (r'{"a": "nul \u0000 inside"}', {"a": "nul \0 inside"}),
+        ('{"a": 123456789012345678901234567890}', {"a": "123456789012345678901234567890"}),
+        ('{"a": -9223372036854775808, "b": 9223372036854775807}', {"a": -(2**63), "b": 2**63 - 1}),
+        ('{"a": 18446744073709551616}', {"a": "18446744073709551616"}),
+        ('{"a": 1e400, "b": NaN, "c": -Infinity}', {"a": "1e400", "b": "NaN", "c": "-Infinity"}),
+        ('{"a": ' + "9" * 5_000 + "}", {"a": "9" * 5_000}),
+        ('{"a": 1, "a": 2}', {"a": 2}),
+    ],
+)
+def test_odd_values_are_kept_exactly_or_as_text(say, sent, kept):
+    head, tail = '[{"role":"assistant","parts":[{"type":"tool_call","id":"c","name":"f","arguments":', "}]}]"
+    (said,) = say([{"gen_ai.input.messages": head + sent + tail}])
+    assert said.inputs[0]["parts"][0]["arguments"] == kept
+    assert said.flags == set()
+
+
+KEYS = [
+    "gen_ai.input.messages",
+    "gen_ai.output.messages",
+    "gen_ai.system_instructions",
+    "llm.input_messages.0.message.content",
+    "llm.input_messages.0.message.contents.0.message_content.text",
+    "llm.output_messages.7.message.tool_calls.0.tool_call.function.arguments",
+    "gen_ai.prompt.0.content",
+    "gen_ai.completion.0.tool_calls.0.arguments",
+    "ai.prompt",
+    "ai.prompt.messages",
+    "ai.response.toolCalls",
+    "ai.values",
+    "langfuse.observation.input",
+    "mlflow.spanOutputs",
+    "gen_ai.prompt",
+    "events",
+    "input.value",
+    "output.value",
+    "traceloop.entity.output",
+    "gcp.vertex.agent.llm_request",
+]
+FIELDS = [
+    "role", "parts", "type", "content", "text", "messages", "prompt", "system", "input", "output", "choices",
+    "message", "tool_calls", "function", "name", "arguments", "id", "contents", "generations", "kwargs", "data",
+    "candidates", "toolUse", "toolResult", "function_call", "response", "update", "config", "event.name", "lc",
+    "tool_call_id", "image_url", "source", "summary", "reasoningContent", "__proto__", "thought", "value",
+]  # fmt: skip
+VALUES = [
+    "user", "assistant", "tool", "function", "human", "ai", "constructor", "text", "tool_call", "tool-result",
+    "tool_use", "thinking", "image", "reasoning", "message", "function_call_output", "gen_ai.choice",
+    "gen_ai.tool.message", "gen_ai.content.prompt",
+]  # fmt: skip
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from(VALUES),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=14,
+)
+
+
+@settings(FAST, max_examples=150)
+@given(
+    st.dictionaries(st.sampled_from(KEYS), json_values.map(json.dumps) | words | st.text(max_size=9).map(repr)),
+    st.sampled_from(["gen_ai", "pydantic_ai", "openinference"]),
+    st.booleans(),
+)
+def test_no_content_fails_or_harms_its_neighbour(say, attributes, dialect, redact):
+    bad, good = say([attributes, genai([USER], [ANSWER])], dialect=dialect, redact=redact)
+    assert good.inputs == [USER] and good.outputs == [ANSWER]
+    for message in [*bad.inputs, *bad.outputs]:
+        assert isinstance(message["role"], str)
+        assert all(isinstance(part["type"], str) for part in message["parts"])
+
+
+def test_an_empty_batch_gives_empty_columns(read):
+    found = read([])
+    assert found.input_hashes.to_list() == found.output_hashes.to_list() == []
+    assert found.bodies.num_rows == 0

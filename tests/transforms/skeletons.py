@@ -1,0 +1,77 @@
+"""Skeleton rows for the tests of the folds."""
+
+from datetime import date
+from hashlib import blake2b
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+from hypothesis import strategies as st
+
+from schemas.arrow import SKELETONS
+from transforms.blocks import ENDED
+
+SECOND = 10**9
+START = 1_700_000_000 * SECOND
+
+
+def trace_id(number: int) -> str:
+    return f"{number + 1:032x}"
+
+
+def span_id(number: int) -> str:
+    return f"{number:016x}"
+
+
+def skeleton(span: int, parent: int = 0, **columns: Any) -> dict[str, Any]:
+    """One sighting of a span: ids are small numbers, parent 0 for a root; its version follows its content."""
+    row = dict.fromkeys(SKELETONS.names, "") | {
+        "org": "acme", "team": "blue", "key_id": "k1", "trace_id": trace_id(0), "span_id": span_id(span),
+        "parent_span_id": span_id(parent) if parent else "", "name": f"span {span}", "kind": "chain",
+        "start_time": START + span, "duration_ns": 100, "status": "ok", "service": "shop", "dialect": "otel",
+        "day": date(2023, 11, 14), "billable": False, "token_source": None, "cost_nano": None, "ttft_ns": None,
+        "cost_status": "none", "price_id": None,
+    }  # fmt: skip
+    row |= {name: None for name in SKELETONS.names if name.endswith("_tokens")} | columns
+    if "version" not in columns:
+        content = repr(sorted((name, str(value)) for name, value in row.items() if name != "version"))
+        digest = blake2b(content.encode(), digest_size=5).digest()
+        row["version"] = ENDED + (len(columns) << 40) + int.from_bytes(digest, "big")
+    return row
+
+
+def call(span: int, parent: int = 0, **columns: Any) -> dict[str, Any]:
+    """One sighting of a billable span: 10 tokens in, 5 out, for 100 nano-dollars."""
+    priced = {"cost_nano": 100, "cost_status": "priced", "price_id": "p1"}
+    usage = {"input_tokens": 10, "output_tokens": 5, "token_source": "reported"}
+    answer = {"kind": "llm", "provider": "openai", "request_model": "gpt-4o", "operation": "chat"}
+    return skeleton(span, parent, **({"billable": True} | answer | usage | priced | columns))
+
+
+def table(rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=SKELETONS)
+
+
+def frame(rows: pa.Table) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(rows))
+
+
+@st.composite
+def sightings(draw: st.DrawFn, spans: int = 8, traces: int = 2) -> dict[str, Any]:
+    """A random sighting among few ids, so that duplicates, orphans, loops and richer sightings are common."""
+    parent = draw(st.integers(0, spans))
+    columns: dict[str, Any] = {
+        "trace_id": trace_id(draw(st.integers(0, traces - 1))),
+        "org": draw(st.sampled_from(["acme", "acme", "globex"])),
+        "start_time": START + draw(st.integers(0, 5)),
+        "duration_ns": draw(st.integers(0, 5)),
+        "status": draw(st.sampled_from(["ok", "error"])),
+        "session_id": draw(st.sampled_from(["", "s1", "s2"])),
+    }
+    if draw(st.booleans()):
+        return skeleton(draw(st.integers(1, spans)), parent, **columns)
+    columns["response_id"] = draw(st.sampled_from(["", "", "r1", "r2"]))
+    if draw(st.booleans()):
+        return call(draw(st.integers(1, spans)), parent, **columns, cache_read_tokens=draw(st.sampled_from([None, 3])))
+    columns |= {"input_tokens": None, "output_tokens": None, "cost_nano": None, "cost_status": "no_usage"}
+    return call(draw(st.integers(1, spans)), parent, **columns)

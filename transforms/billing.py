@@ -1,0 +1,148 @@
+"""Which spans bill, and the ledger rows that say so.
+
+A *candidate* is a span that one of its sightings calls billable; *usage* is an input or an output token count.
+Of each trace, a candidate is gone (does not bill) when
+1. roll-up: a candidate with usage is below it in the tree; or
+2. duplicate: another candidate of the same response id is the better record of the call. Those that have a
+   candidate of that response id with usage below them are left aside; of the others the best one stays (usage
+   first, then the most numbers known, the latest start, the shortest, the smallest span id); or
+3. its fullest sighting is not billable after all.
+
+Of a group of one response id somebody always stays, or has a roll-up's descendant that does: the best of those
+not left aside can only go by rule 1, and then the candidate below it bills the call.
+
+Order of arrival. A verdict may flip as spans arrive (a parent that comes late makes an ancestor out of a
+duplicate), but a row once written cannot be taken back. So the ledger rests on a second predicate, *may*, that
+can only become true as the set of spans grows, and that holds wherever `gone` holds for any part of the set:
+- a span sighted in two versions, or a loop of several parent ids, stays in its trace: there `may` holds for all
+  candidates;
+- elsewhere parents never change, so a descendant stays a descendant: rule 1 itself can only become true;
+- and there rule 2 implies that a better record of the response id exists, other than the parent of a candidate
+  with usage (which rule 2 leaves aside whenever it is known). Records are fixed there, so this stays true.
+Every candidate has a charge row; every candidate of which `may` holds has a reversal row, negative when it is
+gone and zero when it stands. Both are functions of the set of spans of the trace, and a row written for a part
+of the set is superseded: the charge's version is that of the span, the reversal's the number of sightings.
+"""
+
+from hashlib import blake2b
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from schemas.arrow import USAGE
+from transforms.blocks import TOKENS
+from transforms.buckets import hex_ids, mix
+from transforms.tree import Forest
+
+ROLL_UP, NOT_A_CALL, STANDS = "roll-up of its descendants", "not a call by its fullest record", "stands after all"
+
+
+def verdicts(spans: pl.DataFrame, forest: Forest, mixed: np.ndarray) -> pl.DataFrame:
+    """What bills, one row per row of `spans`: columns gone, may (bool), reason (text, of `may`), code (uint32).
+
+    spans: the winners of whole traces, rows as given to `forest`: trace, span, parent, start, duration, billable,
+    candidate and the columns of CALL. mixed: bool, the span's trace has a span sighted in two versions.
+    code: changes with what a reversal row says; 0 when there is none to write.
+    """
+    calls = spans.select(
+        "trace", "span", "start", "duration", "response_id", "billable", "candidate",
+        usage=pl.col("billable") & (pl.col("input_tokens").is_not_null() | pl.col("output_tokens").is_not_null()),
+        known=pl.sum_horizontal(pl.col(*TOKENS, "cost_nano").is_not_null()),
+    )  # fmt: skip
+    billable, candidate, usage = (calls[name].to_numpy() for name in ("billable", "candidate", "usage"))
+    rolled = billable & (forest.totals(usage.astype(np.int64)) > usage)
+    beaten, contested, by = _duplicates(calls, forest)
+    wide_loop = forest.loop & (spans["parent"] != spans["span"]).to_numpy()
+    mixed = mixed | _in_traces(calls["trace"].to_numpy(), wide_loop)
+    gone = candidate & (rolled | beaten | ~billable)
+    may = candidate & (mixed | rolled | contested)
+    which = np.select([~may, ~gone, ~billable, rolled], [0, 1, 2, 3], 4)
+    text = pl.Series(["", STANDS, NOT_A_CALL, ROLL_UP, "duplicate of "])[which]
+    target = np.where(which == 4, by, 0).astype(np.uint64)
+    code = np.where(which == 4, np.maximum(mix(target) >> np.uint64(32), 4), which).astype(np.uint32)
+    return pl.DataFrame({"gone": gone, "may": may, "reason": text + pl.Series(hex_ids(target)), "code": code})
+
+
+def charges(calls: pl.DataFrame) -> pa.Table:
+    """USAGE rows that charge `calls`: the columns of SKELETONS, start (UTC ns) for start_time."""
+    return _rows(calls, "charge", calls.select(reason=pl.lit(""), version="version"))
+
+
+def reversals(calls: pl.DataFrame) -> pa.Table:
+    """USAGE rows that take `calls` back: further columns gone, reason, and sightings, the row's version.
+
+    A call that is not gone has zeros instead of its numbers taken back.
+    """
+    sign = pl.when("gone").then(-1).otherwise(0)
+    taken = calls.with_columns(pl.col(*TOKENS, "cost_nano") * sign)
+    return _rows(taken, "reversal", calls.select("reason", version=pl.col("sightings").cast(pl.UInt64)))
+
+
+def call_ids(calls: pl.DataFrame) -> list[str]:
+    """Identity of each call: hash of org and response id, else of org, trace and span."""
+    own = pl.concat_str(pl.lit("span"), "org", "trace_id", "span_id", separator="\0")
+    named = pl.concat_str(pl.lit("response"), "org", "response_id", separator="\0")
+    known = pl.col("response_id").fill_null("") != ""
+    return _hashes(calls.select(pl.when(known).then(named).otherwise(own)).to_series())
+
+
+def entry_ids(calls: pl.DataFrame, entry: str) -> list[str]:
+    """Identity of the ledger entry of each call: hash of org, trace, span and kind of entry."""
+    return _hashes(calls.select(pl.concat_str(pl.lit(entry), "org", "trace_id", "span_id", separator="\0")).to_series())
+
+
+def _duplicates(calls: pl.DataFrame, forest: Forest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rule 2 of each row: beaten (bool), contested (bool: its part of `may`), and by which span (uint64)."""
+    rows = calls.height
+    beaten, contested, by = np.zeros(rows, bool), np.zeros(rows, bool), np.zeros(rows, np.uint64)
+    group = ("trace", "response_id")
+    named = calls.with_columns(
+        row=pl.int_range(rows), place=pl.Series(forest.position), end=pl.Series(forest.position + forest.size),
+        above=pl.Series(forest.parent),
+    ).filter(pl.col("candidate") & (pl.col("response_id").fill_null("") != ""))  # fmt: skip
+    named = named.filter(named.select(group).is_duplicated())
+    if named.is_empty():
+        return beaten, contested, by
+    below = pl.when("usage").then("place").shift(-1).backward_fill().over(group, order_by="place")
+    named = named.with_columns(aside=(below < pl.col("end")).fill_null(False)).sort(
+        *group, "usage", "known", "start", "duration", "span",
+        descending=[False, False, True, True, True, False, False],
+    )  # fmt: skip
+    rank = pl.int_range(pl.len()).over(group)
+    best = pl.when(pl.col("billable") & ~pl.col("aside")).then("span").drop_nulls().first().over(group)
+    named = named.with_columns(rank=rank, best=best)
+    row, aside = named["row"].to_numpy(), named["aside"].to_numpy()
+    lost = named.select((pl.col("span") != pl.col("best")).fill_null(False)).to_series().to_numpy()
+    beaten[row] = ~aside & lost
+    by[row] = named["best"].fill_null(0).to_numpy()
+    parents = named.select("trace", "response_id", above="row", above_rank="rank")
+    better = named.join(parents, on=[*group, "above"], how="left", maintain_order="left").select(
+        pl.col("rank") > (pl.col("usage") & (pl.col("above_rank") < pl.col("rank"))).fill_null(False).cast(pl.Int64)
+    )
+    contested[row] = better.to_series().to_numpy()
+    return beaten, contested, by
+
+
+def _in_traces(trace: np.ndarray, flags: np.ndarray) -> np.ndarray:
+    """Which rows are in a trace that has a flagged row."""
+    return np.isin(trace, trace[flags]) if flags.any() else flags
+
+
+def _rows(calls: pl.DataFrame, entry: str, facts: pl.DataFrame) -> pa.Table:
+    answered = pl.col("response_model").fill_null("")
+    rows = calls.drop("reason", "version", strict=False).with_columns(
+        facts["reason"], facts["version"],
+        entry=pl.lit(entry),
+        entry_id=pl.Series(entry_ids(calls, entry), dtype=pl.String),
+        call_id=pl.Series(call_ids(calls), dtype=pl.String),
+        time=pl.col("start"),
+        model=pl.when(answered != "").then(answered).otherwise("request_model"),
+    )  # fmt: skip
+    table = rows.select(USAGE.names).to_arrow(compat_level=pl.CompatLevel.oldest())
+    return table.cast(USAGE)
+
+
+def _hashes(texts: pl.Series) -> list[str]:
+    """BLAKE2b-128 of each text, in hex."""
+    return [blake2b(text, digest_size=16).hexdigest() for text in texts.cast(pl.Binary).to_list()]

@@ -1,0 +1,65 @@
+"""Traces that went quiet: into cold chunks, back when another span comes, out when the horizon has passed."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from transforms.blocks import Block, select
+from transforms.buckets import trace_hashes
+from transforms.segments import CHUNKS_PER_INDEX, Head, Index, newest_chunks, pack, read_index, unpack
+from transforms.step import State
+
+Writes = dict[str, bytes | None]
+
+
+def revive(state: State, head: Head, traces: pl.DataFrame) -> list[Block]:
+    """What the cold chunks know of `traces` (org, trace_id); a chunk is read only when it holds one of them."""
+    if not len(head.dues) or traces.is_empty():
+        return []
+    chunks = newest_chunks(state, head, trace_hashes(traces["org"], traces["trace_id"]))
+    found = []
+    for chunk in np.unique(chunks[chunks >= 0]):
+        block = unpack(state[f"cold/{chunk}"])
+        wanted = traces.filter(chunks == chunk).select("org", "trace_id")
+        found.append(select(block, _among(block.traces, wanted)))
+    return found
+
+
+def store(state: State, head: Head, quiet: Block, due: int) -> tuple[Head, Writes]:
+    """Put the traces of `quiet` into a chunk of their own, to be dropped at `due` (UTC ns)."""
+    if not quiet.traces.height:
+        return head, {}
+    chunk = head.next_chunk
+    group = chunk // CHUNKS_PER_INDEX
+    index = read_index(state, group) if group in head.groups() else Index.empty()
+    hashes = trace_hashes(quiet.traces["org"], quiet.traces["trace_id"])
+    writes: Writes = {
+        f"cold/{chunk}": pack(quiet, "zstd"),
+        f"index/{group}": index.add(hashes, chunk).to_bytes(),
+    }
+    return replace(head, dues=np.append(head.dues, due)), writes
+
+
+def expire(state: State, head: Head, awake: Block, now: int) -> tuple[Head, Writes, list[Block]]:
+    """Drop the chunks that are due; their traces, without those that came back to `awake` or a newer chunk."""
+    due = int(np.searchsorted(head.dues, now, side="right"))
+    expired: list[Block] = []
+    writes: Writes = {}
+    for chunk in range(head.first, head.first + due):
+        block = unpack(state[f"cold/{chunk}"])
+        newest = newest_chunks(state, head, trace_hashes(block.traces["org"], block.traces["trace_id"]))
+        last = (newest == chunk) & ~_among(block.traces, awake.traces)
+        if last.any():
+            expired.append(select(block, last))
+        writes[f"cold/{chunk}"] = None
+    left = replace(head, first=head.first + due, dues=head.dues[due:])
+    writes |= {f"index/{group}": None for group in head.groups() if group not in left.groups()}
+    return left, writes, expired
+
+
+def _among(traces: pl.DataFrame, others: pl.DataFrame) -> np.ndarray:
+    """Which of `traces` are in `others`, by org and trace_id."""
+    listed = others.select("org", "trace_id", here=pl.lit(True))
+    joined = traces.join(listed, on=["org", "trace_id"], how="left", maintain_order="left")
+    return joined["here"].fill_null(False).to_numpy()

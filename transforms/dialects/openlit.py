@@ -1,0 +1,14 @@
+"""OpenLIT counts the text itself when a stream brought no usage, and does not say so."""
+
+import numpy as np
+
+from transforms.dialects import Facts, Refinement
+from transforms.reading import Reading
+
+
+def refine(reading: Reading, rows: np.ndarray, facts: Facts) -> Refinement:
+    """Versions that send cache counts (they carry a version hash) send them, zeros too, whenever the provider sent
+    usage; a stream with tokens and without cache counts was estimated."""
+    reported = reading.has_key("gen_ai.usage.cache_read.input_tokens")
+    recent = reading.has_key("openlit.agent.version_hash")
+    return Refinement(np.zeros_like(rows), rows & facts.call & facts.streaming & facts.usage & recent & ~reported)

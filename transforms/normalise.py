@@ -1,0 +1,200 @@
+"""From a decoded batch to the facts of each span in one vocabulary, whatever library wrote it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from schemas.dialects import Dialect, dialects
+from schemas.vocabulary import Vocabulary, vocabulary
+from transforms.client_cost import client_cost
+from transforms.conditions import Known
+from transforms.counts import Count
+from transforms.decode import Decoded
+from transforms.detect import detect
+from transforms.dialects import Facts, Refinement, rules
+from transforms.documents import Documents
+from transforms.errors import ERROR, read_error
+from transforms.fields import read_bool, read_list, read_text
+from transforms.kinds import CALLS, implied_calls, operation_of, read_kind, read_operation
+from transforms.latency import FirstToken, kind_names, masked, read_first_token, time_per_output_token
+from transforms.models import infer_provider, read_provider
+from transforms.reading import Events, Reading
+from transforms.tokens import COLUMNS, Tokens, correct, hints, read_counts
+from transforms.usage import Reader, read_usage
+
+_IDENTITY = ("kind", "operation", "request_model", "response_model", "response_id")
+_TEXTS = ("session_id", "user_id", "prompt_name", "prompt_version", "service_tier")
+
+
+@dataclass(frozen=True)
+class _Who:
+    """What each span says it is: String series, NULL where it does not say."""
+
+    operation: pl.Series
+    kind: pl.Series
+    provider: pl.Series
+    request_model: pl.Series
+    response_model: pl.Series
+    response_id: pl.Series
+
+    @property
+    def model(self) -> pl.Series:
+        return pl.select(pl.coalesce(self.response_model, self.request_model)).to_series()
+
+
+def normalise(decoded: Decoded) -> pl.DataFrame:
+    """One row per span of `decoded`, in order.
+
+    Columns: dialect, kind, operation, provider, request_model, response_model, response_id, session_id, user_id,
+    prompt_name, prompt_version, service_tier, token_source, ttft_kind, error: String (NULL where not known; kind,
+    dialect and error never); the token columns of SPANS, ttft_ns, tpot_ns, client_cost_nano: Int64; streaming,
+    batch, is_call: Boolean; tags, finish_reasons, flags: List(String).
+
+    Tokens, cost and first token are those of calls (`is_call`: leaf inference or embedding) and NULL on all other
+    spans, whatever those repeat.
+    """
+    reading = read(decoded, dialects(), vocabulary())
+    known = Known()
+    who, sent = _identify(reading, known)
+    call = who.kind.is_in(list(CALLS)).to_numpy().copy()
+    usage = read_usage(reading, known, _needed(sent, who, call), _usage_readers())
+    tokens = correct(sent, usage, hints(reading, who.provider, who.model))
+    streams = read_bool(reading, "streaming", known)
+    first = read_first_token(reading, known, (who.kind == "llm").to_numpy() & (streams != 0))
+    facts = Facts(
+        call=call,
+        usage=tokens.counts["input"].known | tokens.counts["output"].known,
+        response_id=who.response_id.is_not_null().to_numpy(),
+        streaming=(streams == 1) | (first.kind >= 0),
+        failed=(reading.spans["status_code"] == ERROR).to_numpy(),
+    )
+    refined = _refine(reading, facts)
+    call = call & ~refined.not_calls
+    provider, inferred = infer_provider(who.provider, who.model, call, reading.vocabulary)
+    flags = {name: rows & call for name, rows in tokens.flags.items()} | dict(refined.flags)
+    flags |= {"provider_inferred": inferred, "ttft_out_of_range": first.out_of_range}
+    return pl.DataFrame(
+        {
+            "dialect": _dialect_names(reading),
+            **{name: getattr(who, name) for name in _IDENTITY},
+            "provider": provider,
+            **{name: read_text(reading, name, known) for name in _TEXTS},
+            **_token_columns(tokens, call, facts.usage, refined.estimated),
+            **_latency_columns(reading, first, tokens.counts["output"], call),
+            "streaming": facts.streaming,
+            "batch": read_bool(reading, "batch", known) == 1,
+            "client_cost_nano": client_cost(read_text(reading, "cost", known), call, facts.failed),
+            "tags": read_list(reading, "tags", known),
+            "finish_reasons": read_list(reading, "finish_reasons", known, _finish_reason),
+            "error": read_error(reading, known),
+            "flags": _flag_lists(flags, reading.rows),
+            "is_call": call,
+        }
+    )
+
+
+def _identify(reading: Reading, known: Known) -> tuple[_Who, Mapping[str, Count]]:
+    """What each span is, and its counts as sent (which may give away that it is a call)."""
+    operation = read_operation(reading, known)
+    stated = read_kind(reading, known, operation)
+    known.settle_kind(stated)
+    known.provider = read_provider(reading, known)
+    request_model = read_text(reading, "request_model", known)
+    response_model = read_text(reading, "response_model", known)
+    model = pl.select(pl.coalesce(response_model, request_model)).to_series()
+    sent = read_counts(reading, known)
+    kind = implied_calls(stated, model, sent["input"].known | sent["output"].known)
+    known.settle_kind(kind)
+    who = _Who(
+        operation=operation_of(operation, kind, reading.vocabulary),
+        kind=kind.fill_null("other"),
+        provider=known.provider,
+        request_model=request_model,
+        response_model=response_model,
+        response_id=read_text(reading, "response_id", known),
+    )
+    return who, sent
+
+
+def read(decoded: Decoded, known_dialects: Sequence[Dialect], words: Vocabulary) -> Reading:
+    """The batch with the dialect of each span."""
+    events = decoded.events
+    return Reading(
+        spans=decoded.spans,
+        attributes=decoded.attributes,
+        events=Events(
+            events["span"].to_numpy(), events["time_ns"].to_numpy(), events["name"], decoded.event_attributes
+        ),
+        dialects=known_dialects,
+        dialect=detect(decoded.spans["scope"], decoded.attributes, known_dialects),
+        vocabulary=words,
+        documents=Documents(decoded.attributes.text),
+    )
+
+
+def _needed(sent: Mapping[str, Count], who: _Who, call: np.ndarray) -> np.ndarray:
+    """bool[n]: calls for which the provider's usage object can add something. (Parsing bodies is dear.)"""
+    no_input, no_output = ~sent["input"].known, ~sent["output"].known
+    lifetimes = (sent["cache_write"].value > 0) & ~sent["cache_write_1h"].known
+    # Anthropic's usage has no count of reasoning
+    thoughts = ~sent["reasoning"].known & (who.provider != "anthropic").fill_null(True).to_numpy()
+    inference = (who.kind == "llm").to_numpy()
+    return call & (no_input | inference & (no_output | ~sent["cache_read"].known | lifetimes | thoughts))
+
+
+def _usage_readers() -> dict[str, Reader]:
+    return {name: module.usage for name, module in rules().items() if hasattr(module, "usage")}
+
+
+def _refine(reading: Reading, facts: Facts) -> Refinement:
+    """The rules of all dialects present, united."""
+    united = Refinement(np.zeros(reading.rows, bool), np.zeros(reading.rows, bool))
+    for index in reading.present:
+        module = rules().get(reading.dialects[index].name)
+        if module is not None and hasattr(module, "refine"):
+            one = module.refine(reading, reading.of_dialect(index), facts)
+            united = Refinement(
+                united.not_calls | one.not_calls, united.estimated | one.estimated, {**united.flags, **one.flags}
+            )
+    return united
+
+
+def _token_columns(
+    tokens: Tokens, call: np.ndarray, counted: np.ndarray, estimated: np.ndarray
+) -> dict[str, pl.Series]:
+    columns = {column: masked(tokens.counts[c].value, tokens.counts[c].known & call) for column, c in COLUMNS.items()}
+    sources = pl.Series(["reported", "estimated", None], dtype=pl.String)
+    return columns | {"token_source": sources.gather(np.where(counted & call, estimated.astype(np.int64), 2))}
+
+
+def _latency_columns(reading: Reading, first: FirstToken, output: Count, call: np.ndarray) -> dict[str, pl.Series]:
+    start, end = (reading.spans[name].to_numpy() for name in ("start_ns", "end_ns"))
+    return {
+        "ttft_ns": masked(first.ns, (first.kind >= 0) & call),
+        "ttft_kind": kind_names(np.where(call, first.kind, -1)),
+        "tpot_ns": time_per_output_token(end, start, first, output.value, output.known & call),
+    }
+
+
+def _dialect_names(reading: Reading) -> pl.Series:
+    names = pl.Series([dialect.name for dialect in reading.dialects], dtype=pl.String)
+    return names.gather(reading.dialect.astype(np.int64))
+
+
+def _finish_reason(word: str) -> str | None:
+    lowered = word.strip().lower()
+    return vocabulary().finish_reasons.get(lowered, lowered)
+
+
+def _flag_lists(flags: Mapping[str, np.ndarray], rows: int) -> pl.Series:
+    """List(String)[rows]: the names of the flags that are set, in alphabetical order."""
+    names = sorted(flags)
+    table = np.stack([flags[name] for name in names], axis=1)
+    lengths = table.sum(axis=1)
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    chosen = pa.array(names).take(pa.array(np.nonzero(table)[1]))
+    lists = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), chosen.cast(pa.large_string()))
+    return pl.Series("flags", lists, dtype=pl.List(pl.String))
