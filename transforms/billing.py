@@ -14,8 +14,8 @@ not left aside can only go by rule 1, and then the candidate below it bills the 
 Order of arrival. A verdict may flip as spans arrive (a parent that comes late makes an ancestor out of a
 duplicate), but a row once written cannot be taken back. So the ledger rests on a second predicate, *may*, that
 can only become true as the set of spans grows, and that holds wherever `gone` holds for any part of the set:
-- a span sighted in two versions, or a loop of several parent ids, stays in its trace: there `may` holds for all
-  candidates;
+- sightings of a span that disagree (on parent, times, numbers or response id), or a loop of several parent ids,
+  stay in their trace: there `may` holds for all candidates;
 - elsewhere parents never change, so a descendant stays a descendant: rule 1 itself can only become true;
 - and there rule 2 implies that a better record of the response id exists, other than the parent of a candidate
   with usage (which rule 2 leaves aside whenever it is known). Records are fixed there, so this stays true.
@@ -42,7 +42,7 @@ def verdicts(spans: pl.DataFrame, forest: Forest, mixed: np.ndarray) -> pl.DataF
     """What bills, one row per row of `spans`: columns gone, may (bool), reason (text, of `may`), code (uint32).
 
     spans: the winners of whole traces, rows as given to `forest`: trace, span, parent, start, duration, billable,
-    candidate and the columns of CALL. mixed: bool, the span's trace has a span sighted in two versions.
+    candidate and the columns of CALL. mixed: bool, sightings of a span of the trace disagree.
     code: changes with what a reversal row says; 0 when there is none to write.
     """
     calls = spans.select(

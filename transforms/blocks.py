@@ -36,8 +36,9 @@ class Block:
         emitted (number of sightings in the row last emitted, 0 for none).
     spans: one row per sighting (distinct version) of a span: trace (row of `traces`), span, parent (uint64,
         0 for none), start, duration (ns), version, day, billable, candidate (any sighting is billable), won
-        (the greatest version of its span), told (code of the reversal last told), fresh (new in this step, or
-        another sighting of its span is), and a row number for each side table.
+        (the greatest version of its span), mixed (its span's sightings disagree on what verdicts rest on), told
+        (code of the reversal last told), fresh (new in this step, or another sighting of its span is), and a row
+        number for each side table.
     sides: label, user and call: distinct rows of the columns in SIDES.
     """
 
@@ -79,6 +80,7 @@ def from_skeletons(rows: pa.Table, now: int) -> Block:
     ).with_columns(
         candidate="billable",
         won=pl.lit(True),
+        mixed=pl.lit(False),
         told=pl.lit(0, pl.UInt32),
         **{name: pl.Series(codes) for name, (codes, _) in sides.items()},
         fresh=pl.lit(True),
@@ -141,7 +143,7 @@ def unite(block: Block) -> Block:
     changed = touched[trace]
     sighting = ("trace", "span", "version")
     news = spans.filter(changed).unique(sighting, keep="first", maintain_order=True)
-    spans = pl.concat([spans.filter(~changed), _elect(news)])
+    spans = pl.concat([spans.filter(~changed), _elect(news, block.sides["call"])])
     return replace(block, traces=groups.drop("rows").select(block.traces.columns), spans=spans)
 
 
@@ -182,15 +184,23 @@ def expand(block: Block, spans: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([traces, span_id.to_frame(), spans.drop(*SIDES), *sides], how="horizontal")
 
 
-def _elect(spans: pl.DataFrame) -> pl.DataFrame:
-    """`spans` with won, candidate and fresh decided for those that were sighted in several versions."""
+def _elect(spans: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
+    """`spans` with won, candidate, mixed and fresh decided for those that were sighted in several versions."""
     several = spans.select("trace", "span").is_duplicated()
     if not several.any():
         return spans
-    twins = spans.filter(several).with_columns(
-        won=pl.col("version") == pl.col("version").max().over("trace", "span"),
-        candidate=pl.col("billable").any().over("trace", "span"),
-        fresh=pl.col("fresh").any().over("trace", "span"),
+    twins = spans.filter(several)
+    facts = twins.select("parent", "start", "duration", "billable").hstack(calls[twins["call"]].drop("ttft_ns"))
+    span = ("trace", "span")
+    twins = (
+        twins.with_columns(facts=facts.hash_rows())
+        .with_columns(
+            won=pl.col("version") == pl.col("version").max().over(span),
+            candidate=pl.col("billable").any().over(span),
+            mixed=(pl.col("facts").min() != pl.col("facts").max()).over(span),
+            fresh=pl.col("fresh").any().over(span),
+        )
+        .drop("facts")
     )
     return pl.concat([spans.filter(~several), twins])
 

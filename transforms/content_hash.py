@@ -12,6 +12,7 @@ from transforms.columns import pc
 _BASE = 0x9E3779B97F4A7C15
 _INVERSE = pow(_BASE, -1, 2**64)
 _NULL = np.uint64(0x6A09E667F3BCC909)
+_NOTHING = pa.scalar("", pa.large_string())
 _PADS = pa.array(["\0" * count for count in range(8)], pa.large_string())
 
 
@@ -44,7 +45,7 @@ def hash_values(values: pa.Array) -> np.ndarray:
 
 def _hash_texts(texts: pa.LargeStringArray) -> np.ndarray:
     length = pc.binary_length(texts).to_numpy()
-    padded = pc.binary_join_element_wise(texts, _PADS.take(pa.array(-length % 8)), "")
+    padded = pc.binary_join_element_wise(texts, _PADS.take(pa.array(-length % 8)), _NOTHING)
     _, offsets, data = padded.buffers()
     ends = np.frombuffer(offsets, np.int64, len(padded) + 1) // 8
     words = np.frombuffer(data or b"", "<u8", ends[-1])

@@ -11,8 +11,13 @@ def cut(values: pl.Series, limit: int) -> tuple[pl.Series, np.ndarray]:
     long = (values.str.len_bytes() > limit).fill_null(value=False)
     if not long.any():
         return values, np.zeros(len(values), bool)
-    data = values.filter(long).cast(pl.Binary)
-    # a character has at most four bytes: one of these ends does not split one
-    ends = [data.bin.slice(0, limit - back).cast(pl.String, strict=False) for back in range(min(4, limit + 1))]
-    shorter = pl.select(pl.coalesce(ends)).to_series()
+    data = values.filter(long).cast(pl.Binary).to_frame("data")
+    # a cut is clean before a byte that begins a character, which has at most four
+    ends = [pl.when(_begins(limit - back)).then(limit - back) for back in range(min(4, limit + 1))]
+    shorter = data.select(pl.col("data").bin.slice(0, pl.coalesce(ends)).cast(pl.String)).to_series()
     return replace_rows(values, long.arg_true(), shorter), long.to_numpy()
+
+
+def _begins(at: int) -> pl.Expr:
+    byte = pl.col("data").bin.get(at)
+    return (byte < 0x80) | (byte >= 0xC0)

@@ -59,7 +59,7 @@ def _wood(block: Block, need: np.ndarray) -> tuple[Wood, pl.DataFrame]:
     )
     trace, span, parent = (spans[name].to_numpy() for name in ("trace", "span", "parent"))
     forest = build(trace, span, parent)
-    mixed = block.any_of(~block.spans["won"].to_numpy())[trace]
+    mixed = block.any_of(block.spans["mixed"].to_numpy())[trace]
     verdict = verdicts(spans, forest, mixed)
     return Wood(spans, forest, spans["billable"].to_numpy() & ~verdict["gone"].to_numpy()), verdict
 

@@ -66,8 +66,9 @@ def _from_numbers(reading: Reading, dialect: int, source: Source, rows: np.ndarr
     else:
         numbers, known = reading.attributes.numbers
         number, is_number = numbers[positions], known[positions]
+    scale = _NS[source.unit or "s"]
     # 2^62 ns are 146 years: beyond is out of range in any case, and would not fit
-    scaled = np.clip(np.where(is_number, number, 0.0) * _NS[source.unit or "s"], -(2.0**62), 2.0**62)
+    scaled = np.clip(np.where(is_number, number, 0.0), -(2.0**62) / scale, 2.0**62 / scale) * scale
     owners = reading.attributes.owner[positions]
     return owners[is_number], np.rint(scaled).astype(np.int64)[is_number]
 
@@ -84,7 +85,7 @@ def _from_times(reading: Reading, dialect: int, source: Source, rows: np.ndarray
 
 
 def _as_ns(values: Sequence[Any]) -> list[int | None]:
-    """UTC ns of ISO 8601 texts; None for anything else. A time without an offset is taken as UTC."""
+    """UTC ns of ISO 8601 texts from 1970 to 2262; None for anything else. A time without an offset is taken as UTC."""
     times: list[int | None] = []
     for value in values:
         try:
@@ -96,7 +97,7 @@ def _as_ns(values: Sequence[Any]) -> list[int | None]:
             continue
         delta = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
         whole_ns = (delta.days * 86_400 + delta.seconds) * 10**9 + delta.microseconds * 1_000
-        times.append(whole_ns if abs(whole_ns) < 2**63 else None)
+        times.append(whole_ns if 0 <= whole_ns < 2**63 else None)
     return times
 
 

@@ -106,7 +106,8 @@ def _identify(reading: Reading, known: Known) -> tuple[_Who, Mapping[str, Count]
     response_model = read_text(reading, "response_model", known)
     model = pl.select(pl.coalesce(response_model, request_model)).to_series()
     sent = read_counts(reading, known)
-    kind = implied_calls(stated, model, sent["input"].known | sent["output"].known)
+    counted = np.logical_or.reduce([sent[name].known for name in ("input", "output", "total")])
+    kind = implied_calls(stated, model, counted)
     known.settle_kind(kind)
     who = _Who(
         operation=operation_of(operation, kind, reading.vocabulary),

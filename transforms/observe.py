@@ -76,19 +76,27 @@ def _observe(raw: pa.Table, book: PriceBook, limits: Limits) -> Observed:
     said = _step("messages", messages, decoded, normalised, limits)
     priced = _step("price", _price, decoded.spans, normalised, book)
     rows = _step("rows", span_rows, decoded, normalised, said, priced, limits)
-    logs = _step("decode", decode_logs, raw, limits)
-    told, bodies = _step("logs", span_logs, logs, limits)
+    logs = _observe_logs(raw, limits)
     unknown_letters, unknown_requests = _unknown_signals(raw)
     return Observed(
         {
             "spans": rows.spans,
-            "messages": pa.concat_tables([said.bodies, bodies]),
-            "span_logs": told,
-            "requests": pa.concat_tables([decoded.requests, logs.requests, unknown_requests]),
-            "dead_letters": pa.concat_tables([decoded.bad, logs.bad, unknown_letters]),
+            "messages": pa.concat_tables([said.bodies, logs["messages"]]),
+            "span_logs": logs["span_logs"],
+            "requests": pa.concat_tables([decoded.requests, logs["requests"], unknown_requests]),
+            "dead_letters": pa.concat_tables([decoded.bad, logs["dead_letters"], unknown_letters]),
         },
         rows.skeletons,
     )
+
+
+def _observe_logs(raw: pa.Table, limits: Limits) -> dict[str, pa.Table]:
+    """The tables of the log records in `raw`."""
+    if not pc.any(pc.equal(raw["signal"], LOGS.name)).as_py():
+        return {name: schema.empty_table() for name, schema in _TABLES.items()}
+    logs = _step("decode", decode_logs, raw, limits)
+    rows, bodies = _step("logs", span_logs, logs, limits)
+    return {"span_logs": rows, "messages": bodies, "requests": logs.requests, "dead_letters": logs.bad}
 
 
 def _step(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -149,7 +157,9 @@ def _with_positions(letters: pa.Table, record: pa.Table) -> pa.Table:
     at = DEAD_LETTERS.get_field_index("position")
     letters = letters.set_column(at, DEAD_LETTERS.field(at), letters["offset"])
     at = DEAD_LETTERS.get_field_index("offset")
-    return letters.set_column(at, DEAD_LETTERS.field(at), pa.array(record["offset"].to_pylist() * letters.num_rows))
+    return letters.set_column(
+        at, DEAD_LETTERS.field(at), pa.array(record["offset"].to_pylist() * letters.num_rows, pa.int64())
+    )
 
 
 def _letters(record: pa.Table, bad: list[tuple[int, Exception]], ones: list[bytes]) -> pa.Table:

@@ -35,8 +35,8 @@ _PRIVATE = [
     "prompt_version",
 ]
 # not in the hash of the content: the key, what follows from other columns, and what follows from the price book
-_DERIVED = set(
-    ["org", "trace_id", "span_id", "cost_nano", "cost_status", "price_id", "flags", "day", "version", "resource"]
+_DERIVED = frozenset(
+    ("org", "trace_id", "span_id", "cost_nano", "cost_status", "price_id", "flags", "day", "version", "resource")
 )
 
 
@@ -72,9 +72,9 @@ def span_rows(
     """
     nested = _nested(decoded, said, limits)
     facts, name_flags = _facts(decoded, normalised, said, priced, limits)
-    flags = [decoded.flags, said.flags, nested.flags, name_flags, _listed(normalised["flags"])]
-    if "cost_flag" in priced.columns:
-        flags.append(_listed(priced["cost_flag"].cast(pl.List(pl.String))))
+    spans = pl.int_range(facts.height, dtype=pl.Int32, eager=True)
+    cost_flags = pl.DataFrame({"span": spans, "flag": priced["cost_flag"]}).drop_nulls()
+    flags = [decoded.flags, said.flags, nested.flags, name_flags, cost_flags, _listed(normalised["flags"])]
     facts = facts.with_columns(flags=_flag_lists(flags, facts.height), day=_days(decoded))
     columns = {name: _array(facts[name], name) for name in SPANS.names if name in facts.columns} | nested.columns
     hashed: list[pa.Array | np.ndarray] = [columns[name] for name in SPANS.names if name not in _DERIVED]
@@ -82,8 +82,8 @@ def span_rows(
     ended = (decoded.spans["end_ns"] > 0).to_numpy()
     size = np.minimum(nested.size, _END_BIT - 1) + ended * _END_BIT
     columns["version"] = pa.array((size.astype(np.uint64) << np.uint64(_HASH_BITS)) | content)
-    spans = pa.table(columns).select(SPANS.names).cast(SPANS)
-    return SpanRows(spans, _skeletons(spans, normalised["is_call"]))
+    rows = pa.table(columns).select(SPANS.names).cast(SPANS)
+    return SpanRows(rows, _skeletons(rows, normalised["is_call"]))
 
 
 def _facts(
@@ -116,14 +116,18 @@ def _facts(
     facts = pl.concat([own, rest, costs, hashes], how="horizontal")
     nullable = ("token_source", "ttft_kind")
     facts = facts.with_columns(pl.col(pl.String).exclude(nullable).fill_null(""), pl.col("streaming").fill_null(False))
-    facts = facts.with_columns(
-        *(redact_text(facts[name], spans["redact"]) for name in _PRIVATE),
-        _redacted_lists(facts["tags"], spans["redact"]),
-    )
-    shortened = {name: cut(facts[name], limits.name_bytes) for name in _PRIVATE}
-    lost = np.flatnonzero(np.logical_or.reduce([where for _, where in shortened.values()]))
-    facts = facts.with_columns(values.alias(name) for name, (values, _) in shortened.items())
-    return facts, flag_rows({"name_cut": lost})
+    texts, lost = _private_texts([facts[name] for name in _PRIVATE], spans["redact"], limits)
+    tags = _redacted_lists(facts["tags"], spans["redact"])
+    return facts.with_columns(*texts, tags), flag_rows({"name_cut": lost})
+
+
+def _private_texts(columns: list[pl.Series], enabled: pl.Series, limits: Limits) -> tuple[list[pl.Series], np.ndarray]:
+    """The columns redacted and then cut, and the rows that were cut; one pass over all, as most texts repeat."""
+    count = len(enabled)
+    texts = pl.concat([values.rename("text") for values in columns])
+    texts, long = cut(redact_text(texts, pl.concat([enabled] * len(columns))), limits.name_bytes)
+    parts = [texts.slice(at * count, count).alias(values.name) for at, values in enumerate(columns)]
+    return parts, np.flatnonzero(long) % max(count, 1)
 
 
 def _redacted_lists(lists: pl.Series, enabled: pl.Series) -> pl.Series:
@@ -188,7 +192,7 @@ def _days(decoded: Decoded) -> pl.Series:
 def _listed(lists: pl.Series) -> pl.DataFrame:
     """(span, flag) out of one list of flags per span."""
     rows = pl.DataFrame({"span": pl.int_range(len(lists), dtype=pl.Int32, eager=True), "flag": lists})
-    return rows.filter(pl.col("flag").list.len() > 0).explode("flag").drop_nulls()
+    return rows.filter(pl.col("flag").list.len() > 0).explode("flag")
 
 
 def _flag_lists(flags: list[pl.DataFrame], count: int) -> pl.Series:

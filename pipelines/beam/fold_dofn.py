@@ -5,10 +5,12 @@ end of the window), the clock jumps from one `wake_at` to the next until the fol
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.coders import PickleCoder
+from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.transforms.window import GlobalWindow
@@ -25,6 +27,9 @@ class FoldDoFn(beam.DoFn):
 
     KEPT = ReadModifyWriteStateSpec("kept", PickleCoder())  # (segments, wake_at)
     END = TimerSpec("end", TimeDomain.WATERMARK)
+    # Beam finds what a method wants by the defaults of its parameters.
+    _KEPT: Any = beam.DoFn.StateParam(KEPT)
+    _END: Any = beam.DoFn.TimerParam(END)
 
     def __init__(self, make_fold: Callable[[], Fold], started: int) -> None:
         self._make_fold = make_fold
@@ -33,7 +38,7 @@ class FoldDoFn(beam.DoFn):
     def setup(self) -> None:
         self._fold = self._make_fold()
 
-    def process(self, element, kept=beam.DoFn.StateParam(KEPT), end=beam.DoFn.TimerParam(END)):
+    def process(self, element: tuple[int, bytes], kept: Any = _KEPT, end: Any = _END) -> Iterator[TaggedOutput]:
         _bucket, rows = element
         segments, _wake_at = kept.read() or ({}, None)
         step = self._fold(segments, from_ipc(rows), self._started)
@@ -42,7 +47,7 @@ class FoldDoFn(beam.DoFn):
         yield from _tagged(step)
 
     @on_timer(END)
-    def end(self, kept=beam.DoFn.StateParam(KEPT)):
+    def end(self, kept: Any = _KEPT) -> Iterator[TaggedOutput]:
         segments, wake_at = kept.read()
         kept.clear()
         for step in run_down(self._fold, segments, wake_at):
@@ -57,8 +62,8 @@ def run_down(fold: Fold, segments: State, wake_at: int | None) -> Iterator[Step]
         yield step
 
 
-def _tagged(step: Step) -> Iterator[beam.pvalue.TaggedOutput]:
+def _tagged(step: Step) -> Iterator[TaggedOutput]:
     bad: tuple[tuple[str, pa.Table], ...] = () if step.bad is None else (("dead_letters", step.bad),)
     for table, rows in step.out + bad:
         if rows.num_rows:
-            yield beam.pvalue.TaggedOutput(table, to_ipc(rows))
+            yield TaggedOutput(table, to_ipc(rows))

@@ -47,7 +47,7 @@ def start_jvm(jars: Sequence[Path], log: Path, heap_mb: int) -> subprocess.Popen
         )
         os.environ["PYFLINK_GATEWAY_PORT"] = str(_port(process, told, log))
     # Python runs in the Java process: the client need not load Beam to serve workers that nobody starts.
-    os.environ["_python_worker_execution_mode"] = "process"
+    os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112, PyFlink reads it so
     return process
 
 

@@ -61,7 +61,8 @@ def configuration(settings: ObserveSettings, port: int) -> Configuration:
     options |= {
         "execution.checkpointing.interval": f"{int(settings.checkpoint_s * 1000)}ms",
         "execution.checkpointing.dir": (settings.folder / "checkpoints").resolve().as_uri(),
-        "io.tmp.dirs": str(_made(settings.folder / "tmp")),
+        "io.tmp.dirs": (scratch := str(_made(settings.folder / "tmp"))),
+        "web.tmpdir": scratch,
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
         "python.pythonpath": f"{sysconfig.get_path('purelib')}:{_PROJECT}",

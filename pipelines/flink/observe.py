@@ -22,44 +22,35 @@ from transforms.traces import AssembleSettings, make_assemble
 
 
 def build(env: StreamExecutionEnvironment, settings: ObserveSettings) -> None:
-    """Adds the graph to `env`; the caller executes it."""
+    """Adds the whole graph to `env`, from Kafka to the store; the caller executes it."""
     env.set_parallelism(settings.parallelism)
     env.set_max_parallelism(MAX_PARALLELISM)
     tables = StreamTableEnvironment.create(env)
     records = kafka_records(tables, settings.brokers, settings.topic, group="spanmill-observe")
-    # Row(body=b"\n\xa4...", headers={"org": b"local", "signal": b"traces"}, 1767225600000, partition=2, offset=41)
-    observe(records, settings)
+    # Row(body=b"\n\xa4...", headers={"org": b"local", "signal": b"traces"}, 1767225600000, 2, 41)
+    facts, folded = observe(records, settings)
+    for rows, name in ((facts, "write facts"), (folded, "write traces")):
+        writer = StoreWriter(settings.store_url, settings.database)
+        _named(rows.process(writer, output_type=ELEMENT), name).disable_chaining()
 
 
-def observe(records: DataStream, settings: ObserveSettings) -> None:
-    """From the records of the source to the sinks."""
-    lanes = spread_keys(settings.parallelism)
-    batches = named(
-        records.key_by(lambda row: lanes[row[3] % len(lanes)], key_type=Types.LONG()).process(
-            Batcher(settings.topic, settings.batch_bytes, settings.linger_ms), output_type=BATCH
-        ),
-        "batch",
-    )
-    # Arrow IPC of RAW: 52 rows ("spans.raw", 2, 41, "local", "", "", "traces", True, 1767225600000000000, b"\n\xa4")
-    facts = named(
-        batches.process(ObserveOperator(settings.limits, settings.buckets), output_type=ELEMENT),
-        "observe",
-    )
+def observe(records: DataStream, settings: ObserveSettings) -> tuple[DataStream, DataStream]:
+    """From rows in the order of Record to the rows of the tables: (what a span says, what its trace says)."""
+    lanes, keys = spread_keys(settings.parallelism), spread_keys(settings.buckets)
+    batcher = Batcher(settings.topic, settings.batch_bytes, settings.linger_ms)
+    laned = records.key_by(lambda row: lanes[row[3] % len(lanes)], key_type=Types.LONG())
+    batches = _named(laned.process(batcher, output_type=BATCH), "batch")
+    # Arrow IPC of RAW: ("spans.raw", 2, 41, "local", "", "", "traces", True, 1767225600000000000, b"\n\xa4"), ...
+    observer = ObserveOperator(settings.limits, settings.buckets)
+    facts = _named(batches.process(observer, output_type=ELEMENT), "observe")
     # ("spans", 0, Arrow IPC of SPANS), ("messages", 0, ...), ..., ("requests", 0, Arrow IPC of REQUESTS)
     skeletons = facts.get_side_output(SKELETONS)
-    # ("skeletons", 3, Arrow IPC of the SKELETONS of bucket 3)
-    keys = spread_keys(settings.buckets)
-    assembled = named(
-        skeletons.key_by(lambda element: keys[element[1]], key_type=Types.LONG()).process(
-            FoldOperator(partial(make_assemble, assemble_settings(settings))),
-            output_type=ELEMENT,
-        ),
-        "assemble",
-    )
+    # ("skeletons", 3, Arrow IPC of those SKELETONS that belong to bucket 3)
+    bucketed = skeletons.key_by(lambda element: keys[element[1]], key_type=Types.LONG())
+    assembler = FoldOperator(partial(make_assemble, assemble_settings(settings)))
+    folded = _named(bucketed.process(assembler, output_type=ELEMENT), "assemble")
     # ("traces", 0, Arrow IPC of TRACES), ("usage", 0, Arrow IPC of USAGE)
-    for rows, name in ((facts, "write facts"), (assembled, "write traces")):
-        writer = StoreWriter(settings.store_url, settings.database)
-        named(rows.process(writer, output_type=ELEMENT), name).disable_chaining()
+    return facts, folded
 
 
 def assemble_settings(settings: ObserveSettings) -> AssembleSettings:
@@ -71,6 +62,6 @@ def assemble_settings(settings: ObserveSettings) -> AssembleSettings:
     )
 
 
-def named(stream: DataStream, name: str) -> DataStream:
+def _named(stream: DataStream, name: str) -> DataStream:
     """The uid is the key of the operator's state in a checkpoint: it never changes."""
     return stream.name(name).uid(name.replace(" ", "-"))

@@ -1,11 +1,12 @@
 -- One row per trace, whatever fragments it came in.
 --
--- `by_size` orders the fragments: most spans first, then the highest version. When the first one holds every span,
--- its row is the trace. Otherwise their trees stand one after the other, each span as the first fragment that
--- holds it has it, and what can be counted span by span is counted again. Numbers that no array holds (cache and
--- reasoning tokens, unpriced calls, orphans) are added up when no span is in two fragments; else the greatest
--- stands. Every column is gathered by itself, so that a query reads only the columns that it names.
--- Fragments are united after the filters on org and trace_id, which reach the primary key.
+-- `by_size` orders the fragments: most spans first, then the highest version. When the first one holds every span
+-- (`covered`), its row is the trace. Otherwise the trees stand one after the other, each span as the first fragment
+-- that holds it has it, and what the arrays tell is counted again. What no array holds (cache and reasoning tokens,
+-- unpriced calls, orphans) is added up when no span is in two fragments (`disjoint`); else the greatest stands.
+--
+-- Every column is gathered by itself, so that a query reads only those it names. A filter on org and trace_id
+-- reaches the primary key; for a list of recent traces, pick their ids from traces_data by start_time first.
 
 CREATE OR REPLACE VIEW traces AS
 SELECT
@@ -17,50 +18,109 @@ SELECT
     arrayFirst(x -> x != '', arrayMap(i -> root_span_id_of[i], by_size)) AS root_span_id,
     root_name_of[if(root_span_id = '', by_size[1], indexOf(root_span_id_of, root_span_id))] AS root_name,
     fromUnixTimestamp64Nano(arrayMin(start_ns_of), 'UTC') AS start_time,
-    arrayMax(arrayMap((start, duration) -> start + duration, start_ns_of, duration_ns_of)) - arrayMin(start_ns_of) AS duration_ns,
+    arrayMax((start, length) -> start + length, start_ns_of, duration_ns_of) - arrayMin(start_ns_of) AS duration_ns,
     if(error_count > 0, 'error', 'ok') AS status,
     if(fragments = 1, error_count_of[1], toInt64(countEqual(statuses, 'error'))) AS error_count,
     if(fragments = 1, span_count_of[1], toInt64(length(span_ids))) AS span_count,
-    multiIf(fragments = 1 OR covered, orphan_count_of[by_size[1]], disjoint, arraySum(orphan_count_of), arrayMax(orphan_count_of)) AS orphan_count,
-    multiIf(fragments = 1 OR covered, root_count_of[by_size[1]], disjoint, arraySum(root_count_of), arrayMax(root_count_of)) AS root_count,
-    multiIf(fragments = 1 OR covered, cycle_count_of[by_size[1]], disjoint, arraySum(cycle_count_of), arrayMax(cycle_count_of)) AS cycle_count,
+    multiIf(
+        fragments = 1, orphan_count_of[1], covered, orphan_count_of[by_size[1]],
+        disjoint, arraySum(orphan_count_of), arrayMax(orphan_count_of)) AS orphan_count,
+    multiIf(
+        fragments = 1, root_count_of[1], covered, root_count_of[by_size[1]],
+        disjoint, arraySum(root_count_of), arrayMax(root_count_of)) AS root_count,
+    multiIf(
+        fragments = 1, cycle_count_of[1], covered, cycle_count_of[by_size[1]],
+        disjoint, arraySum(cycle_count_of), arrayMax(cycle_count_of)) AS cycle_count,
     arrayMax(depth_of) AS depth,
     if(fragments = 1, call_count_of[1], toInt64(countEqual(span_billed, true))) AS call_count,
-    multiIf(fragments = 1 OR covered, unpriced_count_of[by_size[1]], disjoint, arraySum(unpriced_count_of), arrayMax(unpriced_count_of)) AS unpriced_count,
+    multiIf(
+        fragments = 1, unpriced_count_of[1], covered, unpriced_count_of[by_size[1]],
+        disjoint, arraySum(unpriced_count_of), arrayMax(unpriced_count_of)) AS unpriced_count,
     if(fragments = 1, input_tokens_of[1], arraySum(self_input_tokens)) AS input_tokens,
     if(fragments = 1, output_tokens_of[1], arraySum(self_output_tokens)) AS output_tokens,
-    multiIf(fragments = 1 OR covered, cache_read_tokens_of[by_size[1]], disjoint, arraySum(cache_read_tokens_of), arrayMax(cache_read_tokens_of)) AS cache_read_tokens,
-    multiIf(fragments = 1 OR covered, cache_write_tokens_of[by_size[1]], disjoint, arraySum(cache_write_tokens_of), arrayMax(cache_write_tokens_of)) AS cache_write_tokens,
-    multiIf(fragments = 1 OR covered, reasoning_tokens_of[by_size[1]], disjoint, arraySum(reasoning_tokens_of), arrayMax(reasoning_tokens_of)) AS reasoning_tokens,
+    multiIf(
+        fragments = 1, cache_read_tokens_of[1], covered, cache_read_tokens_of[by_size[1]],
+        disjoint, arraySum(cache_read_tokens_of), arrayMax(cache_read_tokens_of)) AS cache_read_tokens,
+    multiIf(
+        fragments = 1, cache_write_tokens_of[1], covered, cache_write_tokens_of[by_size[1]],
+        disjoint, arraySum(cache_write_tokens_of), arrayMax(cache_write_tokens_of)) AS cache_write_tokens,
+    multiIf(
+        fragments = 1, reasoning_tokens_of[1], covered, reasoning_tokens_of[by_size[1]],
+        disjoint, arraySum(reasoning_tokens_of), arrayMax(reasoning_tokens_of)) AS reasoning_tokens,
     if(fragments = 1, cost_nano_of[1], arraySum(self_cost_nano)) AS cost_nano,
-    if(fragments = 1 OR covered, cost_status_of[by_size[1]], multiIf(call_count = 0, 'none', unpriced_count = 0, 'priced', unpriced_count >= call_count, 'unpriced', 'partly')) AS cost_status,
-    if(fragments = 1 OR covered, ttft_of[by_size[1]].1, tupleElement(arrayMin(arrayFilter(x -> x.2 >= 0, arrayMap(
-        (offset, ttft, billed) -> (offset, if(billed AND ttft >= 0, toNullable(offset + ttft), NULL)), start_offsets_ns, span_ttfts_ns, span_billed))), 2)) AS ttft_ns,
-    if(fragments = 1, models_of[1], arrayDistinct(arrayFlatten(arrayMap(i -> models_of[i], by_size)))) AS models,
-    if(fragments = 1, providers_of[1], arrayDistinct(arrayFlatten(arrayMap(i -> providers_of[i], by_size)))) AS providers,
-    if(fragments = 1, services_of[1], arrayDistinct(arrayFlatten(arrayMap(i -> services_of[i], by_size)))) AS services,
+    multiIf(
+        fragments = 1, cost_status_of[1], call_count = 0, 'none', unpriced_count = 0, 'priced',
+        unpriced_count >= call_count, 'unpriced', 'partly') AS cost_status,
+    if(fragments = 1, tupleElement(ttft_of[1], 1), if(
+        arrayExists((ttft, billed) -> billed AND ttft >= 0, span_ttfts_ns, span_billed),
+        tupleElement(arrayMin((offset, ttft, billed) -> if(
+            billed AND ttft >= 0, (offset, offset + ttft), (9223372036854775807, 0)),
+            start_offsets_ns, span_ttfts_ns, span_billed), 2), NULL)) AS ttft_ns,
+    if(
+        fragments = 1, models_of[1], arrayDistinct(arrayFlatten(arrayMap(i -> models_of[i], by_size)))) AS models,
+    if(
+        fragments = 1, providers_of[1], arrayDistinct(arrayFlatten(arrayMap(i -> providers_of[i], by_size)))) AS providers,
+    if(
+        fragments = 1, services_of[1], arrayDistinct(arrayFlatten(arrayMap(i -> services_of[i], by_size)))) AS services,
     arrayFirst(x -> x != '', arrayMap(i -> session_id_of[i], by_size)) AS session_id,
     arrayFirst(x -> x != '', arrayMap(i -> user_id_of[i], by_size)) AS user_id,
     if(fragments = 1, span_ids_of[1], arrayFilter((x, nth) -> nth = 1, flat_ids, sighting)) AS span_ids,
-    if(fragments = 1, parent_indexes_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(
-        (i, before) -> arrayMap(p -> toInt32(if(p < 0, -1, place[before + p + 1] - 1)), parent_indexes_of[i]), by_size, spans_before)), sighting)) AS parent_indexes,
-    if(fragments = 1, depths_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> depths_of[i], by_size)), sighting)) AS depths,
-    if(fragments = 1, names_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> names_of[i], by_size)), sighting)) AS names,
-    if(fragments = 1, kinds_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> kinds_of[i], by_size)), sighting)) AS kinds,
-    if(fragments = 1, statuses_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> statuses_of[i], by_size)), sighting)) AS statuses,
-    if(fragments = 1, start_offsets_ns_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(
-        i -> arrayMap(x -> x + start_ns_of[i] - arrayMin(start_ns_of), start_offsets_ns_of[i]), by_size)), sighting)) AS start_offsets_ns,
-    if(fragments = 1, durations_ns_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> durations_ns_of[i], by_size)), sighting)) AS durations_ns,
-    if(fragments = 1, span_models_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> span_models_of[i], by_size)), sighting)) AS span_models,
-    if(fragments = 1, span_ttfts_ns_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> span_ttfts_ns_of[i], by_size)), sighting)) AS span_ttfts_ns,
-    if(fragments = 1, span_billed_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> span_billed_of[i], by_size)), sighting)) AS span_billed,
-    if(fragments = 1, self_input_tokens_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> self_input_tokens_of[i], by_size)), sighting)) AS self_input_tokens,
-    if(fragments = 1, self_output_tokens_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> self_output_tokens_of[i], by_size)), sighting)) AS self_output_tokens,
-    if(fragments = 1, self_cost_nano_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> self_cost_nano_of[i], by_size)), sighting)) AS self_cost_nano,
-    if(fragments = 1, total_input_tokens_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> total_input_tokens_of[i], by_size)), sighting)) AS total_input_tokens,
-    if(fragments = 1, total_output_tokens_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> total_output_tokens_of[i], by_size)), sighting)) AS total_output_tokens,
-    if(fragments = 1, total_cost_nano_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> total_cost_nano_of[i], by_size)), sighting)) AS total_cost_nano,
-    if(fragments = 1, self_time_ns_of[1], arrayFilter((x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> self_time_ns_of[i], by_size)), sighting)) AS self_time_ns,
+    if(fragments = 1, parent_indexes_of[1], arrayFilter(
+        (x, nth) -> nth = 1,
+        arrayFlatten(arrayMap(
+            (i, before) -> arrayMap(p -> toInt32(if(p < 0, -1, place[before + p + 1] - 1)), parent_indexes_of[i]),
+            by_size, spans_before)),
+        sighting)) AS parent_indexes,
+    if(fragments = 1, depths_of[1], arrayFilter(
+        (x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> depths_of[i], by_size)),
+        sighting)) AS depths,
+    if(fragments = 1, names_of[1], arrayFilter(
+        (x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> names_of[i], by_size)),
+        sighting)) AS names,
+    if(fragments = 1, kinds_of[1], arrayFilter(
+        (x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> kinds_of[i], by_size)),
+        sighting)) AS kinds,
+    if(fragments = 1, statuses_of[1], arrayFilter(
+        (x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> statuses_of[i], by_size)),
+        sighting)) AS statuses,
+    if(fragments = 1, start_offsets_ns_of[1], arrayFilter(
+        (x, nth) -> nth = 1,
+        arrayFlatten(arrayMap(
+            i -> arrayMap(x -> x + start_ns_of[i] - arrayMin(start_ns_of), start_offsets_ns_of[i]), by_size)),
+        sighting)) AS start_offsets_ns,
+    if(fragments = 1, durations_ns_of[1], arrayFilter(
+        (x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> durations_ns_of[i], by_size)),
+        sighting)) AS durations_ns,
+    if(fragments = 1, span_models_of[1], arrayFilter(
+        (x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> span_models_of[i], by_size)),
+        sighting)) AS span_models,
+    if(fragments = 1, span_ttfts_ns_of[1], arrayFilter(
+        (x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> span_ttfts_ns_of[i], by_size)),
+        sighting)) AS span_ttfts_ns,
+    if(fragments = 1, span_billed_of[1], arrayFilter(
+        (x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> span_billed_of[i], by_size)),
+        sighting)) AS span_billed,
+    if(fragments = 1, self_input_tokens_of[1], arrayFilter(
+        (x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> self_input_tokens_of[i], by_size)),
+        sighting)) AS self_input_tokens,
+    if(fragments = 1, self_output_tokens_of[1], arrayFilter(
+        (x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> self_output_tokens_of[i], by_size)),
+        sighting)) AS self_output_tokens,
+    if(fragments = 1, self_cost_nano_of[1], arrayFilter(
+        (x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> self_cost_nano_of[i], by_size)),
+        sighting)) AS self_cost_nano,
+    if(fragments = 1, total_input_tokens_of[1], arrayFilter(
+        (x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> total_input_tokens_of[i], by_size)),
+        sighting)) AS total_input_tokens,
+    if(fragments = 1, total_output_tokens_of[1], arrayFilter(
+        (x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> total_output_tokens_of[i], by_size)),
+        sighting)) AS total_output_tokens,
+    if(fragments = 1, total_cost_nano_of[1], arrayFilter(
+        (x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> total_cost_nano_of[i], by_size)),
+        sighting)) AS total_cost_nano,
+    if(fragments = 1, self_time_ns_of[1], arrayFilter(
+        (x, nth) -> nth = 1, arrayFlatten(arrayMap(i -> self_time_ns_of[i], by_size)),
+        sighting)) AS self_time_ns,
     arrayMin(day_of) AS day,
     arrayMax(version_of) AS version,
     fragments
@@ -68,7 +128,8 @@ FROM
 (
     SELECT
         *,
-        arraySort(i -> (-span_count_of[i], -toInt64(version_of[i]), fragment_of[i]), arrayEnumerate(fragment_of)) AS by_size,
+        arraySort(
+            i -> (-span_count_of[i], -toInt64(version_of[i]), fragment_of[i]), arrayEnumerate(fragment_of)) AS by_size,
         arrayFlatten(arrayMap(i -> span_ids_of[i], by_size)) AS flat_ids,
         arrayEnumerateUniq(flat_ids) AS sighting,
         arrayEnumerateDense(flat_ids) AS place,

@@ -31,8 +31,9 @@ class _Entry:
 
 
 class KeyRing:
-    """engine: the control database. executor: runs the look-ups, off the event loop. clock: monotonic
-    seconds.
+    """The cache in front of the control database `engine`.
+
+    executor: runs the look-ups, off the event loop. clock: monotonic seconds.
     """
 
     def __init__(
@@ -56,8 +57,7 @@ class KeyRing:
         self._failed_at: float | None = None
 
     async def grant(self, secret: str | None, loopback: bool) -> Grant:
-        """The grant of a key, or of the anonymous organisation when there is none and the listener is
-        loopback.
+        """The grant of a key; without one, on a loopback listener, that of the anonymous organisation.
 
         Raises Refused: 401 for a missing, wrong or revoked key, 503 while it cannot be looked up.
         """
@@ -91,9 +91,7 @@ class KeyRing:
             raise unavailable("the API key cannot be checked at the moment", _RETRY_AFTER_S) from error
 
     async def _look_up(self, sha256: str, now: float) -> _Entry:
-        """One look-up per key at a time; none for a second after one failed, lest a slow failure queue
-        them up.
-        """
+        """One look-up per key at a time; none for a second after one failed, lest slow failures queue up."""
         under_way = self._under_way.get(sha256)
         if under_way is None:
             if self._failed_at is not None and now - self._failed_at < _REST_AFTER_FAILURE_S:

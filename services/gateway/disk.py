@@ -26,9 +26,16 @@ class DiskGuard:
             return
         now = self._clock()
         if self._checked_at is None or now - self._checked_at >= _CHECK_EVERY_S:
-            self._full = shutil.disk_usage(self._folder).free < self._min_free_bytes
+            self._full = self._free_bytes(self._folder) < self._min_free_bytes
             self._checked_at = now
         if self._full:
             raise unavailable(
                 f"the disk of {self._folder} has less than {self._min_free_bytes} bytes free", _RETRY_AFTER_S
             )
+
+    @staticmethod
+    def _free_bytes(folder: Path) -> int:
+        try:
+            return shutil.disk_usage(folder).free
+        except OSError:  # a file system that does not answer takes nothing either
+            return -1

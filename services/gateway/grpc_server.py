@@ -17,7 +17,7 @@ import grpc.aio
 from services.gateway.answers import Form, Refused, status_of, unavailable
 from services.gateway.inflate import Encoding
 from services.gateway.intake import Intake, Payload
-from services.gateway.settings import Settings, is_loopback
+from services.gateway.settings import CannotListen, Settings, is_loopback, netloc
 from services.gateway.signals import SIGNALS, Signal
 
 _EOF: Any = grpc.aio.EOF  # pyright: ignore[reportAttributeAccessIssue]: absent from the stubs
@@ -28,7 +28,7 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def grpc_server(intake: Intake, settings: Settings) -> tuple[grpc.aio.Server, int]:
-    """A server that is bound but not started, and its port. Raises RuntimeError when the port is taken."""
+    """A server that is bound but not started, and its port. Raises CannotListen."""
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", settings.limits.body_bytes),
@@ -45,7 +45,11 @@ def grpc_server(intake: Intake, settings: Settings) -> tuple[grpc.aio.Server, in
         export = _Export(intake, signal, loopback, reading, settings.body_timeout_s)
         handler = grpc.stream_unary_rpc_method_handler(export.serve)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(signal.service, {"Export": handler}),))
-    return server, server.add_insecure_port(f"{settings.grpc_host}:{settings.grpc_port}")
+    address = netloc(settings.grpc_host, settings.grpc_port)
+    try:
+        return server, server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise CannotListen(f"cannot listen on {address}: {error}") from error
 
 
 class _Export:

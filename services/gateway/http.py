@@ -120,8 +120,7 @@ def _readiness(intake: Intake) -> Callable[[Request], Awaitable[Response]]:
 
 def _metrics_page(intake: Intake) -> Callable[[Request], Awaitable[Response]]:
     async def metrics(request: Request) -> Response:
-        # The page names every organisation: it is for the operator's scraper on this machine, not for
-        # tenants.
+        # The page names every organisation: for the operator's scraper on this machine, not for tenants.
         if request.client is None or not is_loopback(request.client.host):
             return PlainTextResponse("the metrics are served to this machine only\n", 403)
         return Response(generate_latest(intake.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,7 +1,8 @@
 """HTTP/1.1 connections with deadlines and bounds that uvicorn itself does not set.
 
 A connection is closed when the header of a request is not complete in `header_timeout_s`, its body not in
-`body_timeout_s`, or its header is larger than 64 KiB; a connection beyond `max_connections` gets 503 at once.
+`body_timeout_s`, its header is larger than 64 KiB, or the framing of its body (chunk sizes, trailers) larger
+than 1 MiB; a connection beyond `max_connections` gets 503 at once.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from services.gateway.settings import Settings
 
 _MOST_HEADER_BYTES = 64 * 2**10
+_MOST_FRAMING_BYTES = 2**20
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _HEADER_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -21,7 +23,8 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
 
     class BoundedProtocol(HttpToolsProtocol):
         _deadline: asyncio.TimerHandle | None = None
-        _header_bytes: int | None = 0  # None while a body is read
+        _overhead = 0  # bytes of the current request that are not its body
+        _in_body = False
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -33,10 +36,9 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
         def data_received(self, data: bytes) -> None:
             if self.transport.is_closing():
                 return
-            if self._header_bytes is not None:
-                self._header_bytes += len(data)
+            self._overhead += len(data)
             super().data_received(data)
-            if self._header_bytes is not None and self._header_bytes > _MOST_HEADER_BYTES:
+            if self._overhead > (_MOST_FRAMING_BYTES if self._in_body else _MOST_HEADER_BYTES):
                 self._refuse(_HEADER_TOO_LARGE)
 
         def on_message_begin(self) -> None:
@@ -44,13 +46,18 @@ def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
             self._close_in(settings.header_timeout_s)
 
         def on_headers_complete(self) -> None:
-            self._header_bytes = None
+            self._in_body = True
             self._close_in(settings.body_timeout_s)
             super().on_headers_complete()
 
+        def on_body(self, body: bytes) -> None:
+            self._overhead -= len(body)
+            super().on_body(body)
+
         def on_message_complete(self) -> None:
             super().on_message_complete()
-            self._header_bytes = 0
+            self._in_body = False
+            self._overhead = 0
             self._disarm()
 
         def connection_lost(self, exc: Exception | None) -> None:

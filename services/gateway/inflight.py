@@ -1,6 +1,4 @@
-"""The bound on what the gateway holds in memory: requests being read, and records the log has not
-confirmed.
-"""
+"""The bound on what the gateway holds in memory: requests being read, records that are not confirmed yet."""
 
 from types import TracebackType
 

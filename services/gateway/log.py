@@ -113,9 +113,7 @@ class Log:
         broken.flush(_POLL_S)
 
     def _probe(self) -> None:
-        """Ask for the topic every second: a broker that hangs closes no connection, so only a question
-        tells.
-        """
+        """Ask for the topic every second: a broker that hangs closes no connection, only a question tells."""
         while not self._closing.is_set():
             try:
                 topic = self._producer.list_topics(self._topic, timeout=_PROBE_TIMEOUT_S).topics[self._topic]

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -29,7 +30,7 @@ from services.gateway.inflight import InFlight
 from services.gateway.intake import Intake
 from services.gateway.log import Log
 from services.gateway.metrics import Metrics
-from services.gateway.settings import Settings, read_settings
+from services.gateway.settings import CannotListen, Settings, netloc, read_settings
 
 _CONTROL_TIMEOUT_S = 0.5  # a look-up waits this long for a lock, then the cache answers
 _READY_POLL_S = 0.05
@@ -60,7 +61,12 @@ def main(arguments: list[str] | None = None) -> int:
     if pending:
         print(f"the control database lacks migrations: {', '.join(pending)}", file=sys.stderr)
         return 1
-    uvloop.run(serve(settings, engine))
+    _raise_file_limit()
+    try:
+        uvloop.run(serve(settings, engine))
+    except CannotListen as error:
+        print(error, file=sys.stderr)
+        return 1
     engine.dispose()
     return 0
 
@@ -71,9 +77,9 @@ async def serve(settings: Settings, engine: sa.Engine) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    listener = _listen(settings.http_host, settings.http_port)
     intake = _intake(settings, engine)
     grpc, grpc_port = grpc_server(intake, settings)
-    listener = _listen(settings.http_host, settings.http_port)
     http = _Server(
         uvicorn.Config(
             http_app(intake, settings),
@@ -92,8 +98,8 @@ async def serve(settings: Settings, engine: sa.Engine) -> None:
     waiting = asyncio.create_task(stop.wait())
     await _ready(http, intake, waiting)
     if not stop.is_set():
-        http_port = listener.getsockname()[1]
-        print(f"ready http={settings.http_host}:{http_port} grpc={settings.grpc_host}:{grpc_port}", flush=True)
+        http_at = netloc(settings.http_host, listener.getsockname()[1])
+        print(f"ready http={http_at} grpc={netloc(settings.grpc_host, grpc_port)}", flush=True)
     await asyncio.wait([waiting, serving], return_when=asyncio.FIRST_COMPLETED)
     http.should_exit = True
     await asyncio.gather(serving, grpc.stop(settings.delivery_timeout_s + 2))
@@ -111,8 +117,7 @@ def _intake(settings: Settings, engine: sa.Engine) -> Intake:
         settings.inflight_bytes,
         settings.delivery_timeout_s,
     )
-    # One thread: SQLite serves one reader as fast as many, and a slow database must not eat the process's
-    # threads.
+    # One thread: look-ups are rare and short, and a database that hangs must not use up the others.
     look_ups = ThreadPoolExecutor(1, thread_name_prefix="keys")
     keys = KeyRing(engine, look_ups, time.monotonic, settings.key_ttl_s, settings.key_stale_s, settings.anonymous_org)
     disk = DiskGuard(settings.guard_dir, settings.min_free_bytes, time.monotonic)
@@ -128,4 +133,13 @@ async def _ready(http: uvicorn.Server, intake: Intake, stopped: "asyncio.Task[bo
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {netloc(host, port)}: {error.strerror}") from error
+
+
+def _raise_file_limit() -> None:
+    """Every connection is a file; the usual soft limit of 1,024 is below our own bounds."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -36,7 +36,7 @@ class Metrics:
             ["transport", "signal", "status"],
             registry=self.registry,
         )
-        # From the first byte of the body to the answer, of requests that were acknowledged.
+        # From the end of the request's header to the answer, of requests that were acknowledged.
         self.acknowledged = Histogram(
             "llmops_gateway_acknowledgement_seconds",
             "Time to an acknowledgement",

@@ -44,21 +44,18 @@ _Convert = Callable[[Any, int, _Walk], Any]
 
 @dataclass(frozen=True)
 class FromJson:
-    """message: the request with the items that convert; cut: items beyond the limit; refused: why, per
-    other item.
-    """
+    """What a JSON request holds."""
 
-    message: Message
-    cut: int
-    refused: tuple[str, ...]
+    message: Message  # with the items that convert
+    cut: int  # items beyond the limit
+    refused: tuple[str, ...]  # why each of the others does not convert
 
 
 def read_json(body: bytes, signal: Signal, most_items: int, nesting: int) -> FromJson:
     """Convert an OTLP/JSON request.
 
-    nesting: message levels allowed, counted as a protobuf decoder counts them (the request itself is
-    level 1). Raises Refused (400) when the body is not JSON, or when it breaks the mapping outside its
-    items.
+    nesting: message levels allowed, counted as a protobuf decoder counts them: the request itself is level 1.
+    Raises Refused (400) when the body is not JSON, or when it breaks the mapping outside its items.
     """
     try:
         document = orjson.loads(body)

@@ -69,6 +69,15 @@ def read_settings(file: Path | None) -> Settings:
     return FromFile()  # pyright: ignore[reportCallIssue]: the file gives the required ones
 
 
+class CannotListen(Exception):
+    """A listener's address is taken, or is none of this machine."""
+
+
+def netloc(host: str, port: int) -> str:
+    """host:port, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def is_loopback(host: str) -> bool:
     """Whether a listener on `host` can be reached from this machine only."""
     try:

@@ -75,3 +75,20 @@ def sightings(draw: st.DrawFn, spans: int = 8, traces: int = 2) -> dict[str, Any
         return call(draw(st.integers(1, spans)), parent, **columns, cache_read_tokens=draw(st.sampled_from([None, 3])))
     columns |= {"input_tokens": None, "output_tokens": None, "cost_nano": None, "cost_status": "no_usage"}
     return call(draw(st.integers(1, spans)), parent, **columns)
+
+
+@st.composite
+def families(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Spans of one trace without loops, each sighted once: mostly calls, many with one response id."""
+    rows = []
+    for span in range(1, draw(st.integers(2, 6)) + 1):
+        parent, start = draw(st.integers(0, span - 1)), START + draw(st.integers(0, 2))
+        if draw(st.integers(0, 3)) == 0:
+            rows.append(skeleton(span, parent, start_time=start))
+            continue
+        columns: dict[str, Any] = {"response_id": draw(st.sampled_from(["", "r1", "r1"]))}
+        if draw(st.integers(0, 3)) == 0:
+            columns |= {"input_tokens": None, "output_tokens": None, "cost_nano": None}
+        columns["cache_read_tokens"] = draw(st.sampled_from([None, 3]))
+        rows.append(call(span, parent, start_time=start, **columns))
+    return rows

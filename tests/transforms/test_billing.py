@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.folding import Run
-from tests.transforms.skeletons import SECOND, call, sightings, skeleton, span_id, trace_id
+from tests.transforms.skeletons import SECOND, call, families, sightings, skeleton, span_id, trace_id
 from transforms.traces import AssembleSettings, make_assemble
 
 Row = dict[str, Any]
@@ -110,7 +110,7 @@ def test_an_unpriced_call_is_taken_back_without_a_cost() -> None:
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(sightings(spans=6, traces=1), min_size=1, max_size=10))
+@given(st.lists(sightings(spans=6, traces=1), min_size=1, max_size=10) | families())
 def test_each_call_bills_once(rows: list[Row]) -> None:
     """Every candidate's billed numbers are what the rules say, told from ancestors found by walking."""
     winners: dict[tuple[str, str], Row] = {}
@@ -170,3 +170,9 @@ def chain(span: str, above: dict[str, str]) -> Iterable[str]:
     while (span := above.get(span, "")) and span not in seen:
         seen.add(span)
         yield span
+
+
+def test_a_call_sent_again_in_another_request_is_charged_once_and_not_taken_back() -> None:
+    """A request sent again is received at another time, so its spans have another version."""
+    rows = [skeleton(1), call(2, 1, response_id="r", version=5), call(2, 1, response_id="r", version=6)]
+    assert entries(rows) == [("charge", 100, "")]

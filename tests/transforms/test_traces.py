@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.folding import Run
-from tests.transforms.skeletons import SECOND, START, call, sightings, skeleton, span_id, trace_id
+from tests.transforms.skeletons import SECOND, START, call, families, sightings, skeleton, span_id, trace_id
 from transforms.segments import UnknownSchemaVersion
 from transforms.traces import AssembleSettings, make_assemble
 
@@ -20,7 +20,8 @@ def run(settings: AssembleSettings = SETTINGS) -> Run:
 @st.composite
 def schedules(draw: st.DrawFn) -> tuple[list[dict], list[tuple[list[dict], int]]]:
     """A set of sightings, and a way to send it: any order, repeats, groups, and pauses within the horizon."""
-    rows = draw(st.lists(sightings(), min_size=1, max_size=14))
+    spans, traces = draw(st.sampled_from([(8, 2), (3, 1)]))
+    rows = draw(st.lists(sightings(spans, traces), min_size=1, max_size=14) | families())
     sent = draw(st.permutations(rows)) + draw(st.lists(st.sampled_from(rows), max_size=4))
     calls = []
     while sent:

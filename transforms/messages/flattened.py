@@ -7,7 +7,7 @@ from typing import Any
 
 from transforms.messages.json_text import Load, load_container
 from transforms.messages.message import Message, build, message_of
-from transforms.messages.openai_json import parse_body, parse_text
+from transforms.messages.openai_json import parse_text
 from transforms.messages.parts import parts_of, text_part, tool_call, tool_call_of, tool_response
 
 Tree = dict[str, Any]
@@ -122,8 +122,3 @@ def _openinference_call(call: Any) -> Tree:
 def _read_list(value: Any, load: Load) -> list[Any]:
     read = load_container(value, load) if isinstance(value, str) else None
     return read if isinstance(read, list) else []
-
-
-def parse_body_field(text: str, load: Load, role: str) -> list[Message]:
-    """A whole body that is one field of an event."""
-    return [m for value in load(text)["v"] for m in parse_body(value, load, role)]

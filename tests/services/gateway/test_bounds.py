@@ -41,6 +41,11 @@ def test_a_full_disk_is_named_and_looked_at_once_a_second(tmp_path: Path) -> Non
     guard.check()
 
 
+def test_a_folder_that_is_gone_counts_as_full(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="gone"):
+        DiskGuard(tmp_path / "gone", 0, lambda: 0.0).check()
+
+
 def test_without_a_folder_nothing_is_guarded() -> None:
     DiskGuard(None, 2**62, lambda: 0.0).check()
 

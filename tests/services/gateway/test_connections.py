@@ -75,6 +75,13 @@ def test_headers_without_end_are_refused(strict: Gateway) -> None:
         assert closed(connection).startswith(b"HTTP/1.1 431")
 
 
+def test_trailers_without_end_are_refused(strict: Gateway) -> None:
+    with connect(strict) as connection, pytest.raises(OSError):
+        connection.sendall(HEAD + b"\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: ")
+        for _ in range(100):
+            connection.sendall(b"y" * 2**20)
+
+
 def test_connections_beyond_the_limit_are_told_to_come_back(start) -> None:
     gateway = start(max_connections=5)
     kept = [connect(gateway) for _ in range(5)]

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
+from cli.exits import Failure
 from services.control.keys import create_key
 from tests.services.gateway.harness import PROTOBUF, Gateway, span_request, until
 
@@ -164,6 +165,13 @@ def test_a_sender_that_hangs_up_does_not_take_its_bytes_out_of_the_count(start, 
     assert inflight(gateway) > 0
     os.kill(own_broker.pid, signal.SIGCONT)
     until(lambda: inflight(gateway) == 0)
+
+
+def test_a_gateway_whose_port_is_taken_says_so_and_ends(start) -> None:
+    first = start()
+    for name, port in (("http_port", first.http), ("grpc_port", first.grpc)):
+        with pytest.raises(Failure, match="cannot listen on 127.0.0.1"):
+            start(**{name: int(port.rpartition(":")[2])})
 
 
 def test_a_gateway_with_an_unmigrated_control_database_does_not_start(start) -> None:

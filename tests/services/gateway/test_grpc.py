@@ -1,5 +1,6 @@
 import gzip
 import os
+import threading
 
 import grpc
 import pytest
@@ -106,6 +107,18 @@ def test_a_passing_fault_is_unavailable_with_the_time_to_retry(start, tmp_path) 
     retry = error_details_pb2.RetryInfo()
     assert status.details[0].Unpack(retry)
     assert retry.retry_delay.seconds > 0
+
+
+def test_a_message_that_never_comes_is_given_up(start) -> None:
+    gateway = start(body_timeout_s=0.3)
+    never = threading.Event()
+    with grpc.insecure_channel(gateway.grpc) as channel:
+        export = channel.stream_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+        with pytest.raises(grpc.RpcError) as caught:
+            export(iter(never.wait, True), timeout=20)  # pyright: ignore[reportCallIssue]
+        never.set()
+    error: grpc.Call = caught.value  # pyright: ignore[reportAssignmentType]
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_another_bind_address_asks_for_a_key_over_grpc(start) -> None:

@@ -1,0 +1,108 @@
+"""Writes Arrow batches into the store as they are: one HTTP insert a batch, acknowledged by the server.
+
+A batch may be written twice (the reply to the first insert was lost, or the job restarted): the tables keep one row
+for each key, so writing again is always safe, and a write that could not be confirmed is simply repeated.
+"""
+
+import threading
+
+import httpx2
+import pyarrow as pa
+
+from pipelines.store import StoreSettings
+from schemas.arrow import TABLES
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
+_TIMEOUT = httpx2.Timeout(connect=5.0, read=120.0, write=60.0, pool=5.0)
+
+# A missing or unknown column must fail, not become a default. An insert is done when it is answered.
+_SETTINGS = {
+    "input_format_arrow_allow_missing_columns": "0",
+    "input_format_skip_unknown_fields": "0",
+    "async_insert": "0",
+    "wait_end_of_query": "1",
+}
+
+# ClickHouse's codes that speak about the rows: values that cannot be parsed, converted, or are too large.
+_ABOUT_ROWS = {6, 25, 26, 27, 33, 38, 41, 53, 69, 70, 72, 117, 131, 190, 321, 349, 376, 467, 636}
+_PASSING_STATUS = {408, 425, 429}
+
+
+class RefusedRows(Exception):
+    """The store will never take this batch: a dead letter."""
+
+    def __init__(self, table: str, code: int, message: str) -> None:
+        super().__init__(f"{table}: {message}")
+        self.table = table
+        self.code = code  # ClickHouse's exception code; 0 when the batch was not sent
+
+
+class StoreMisconfigured(Exception):
+    """The store takes no batch at all as things are (no such table, wrong password): an operator is needed."""
+
+
+class SinkClosed(Exception):
+    """The sink was closed while it waited for the store."""
+
+
+class StoreSink:
+    """Inserts into the store over one kept-alive connection. One thread writes; `close` may come from another."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._database = settings.database
+        self._closed = threading.Event()
+        account = {"X-ClickHouse-User": settings.user, "X-ClickHouse-Key": settings.password}
+        self._http = httpx2.Client(base_url=settings.url, headers=account, timeout=_TIMEOUT)
+        self.repeats = 0  # attempts that failed for a passing reason
+        self.last_trouble = ""  # the reason of the last of them
+
+    def write(self, table: str, ipc: bytes) -> None:
+        """Inserts an Arrow IPC stream into `<table>_data`; returns when the store has it on disk.
+
+        Repeats without end, with growing pauses, while the store cannot be reached, is overloaded or fails: so it
+        presses back on the job. Raises RefusedRows, StoreMisconfigured or SinkClosed, ValueError for a table that
+        is not in schemas.arrow.TABLES.
+        """
+        _check(table, ipc)
+        pause = _FIRST_PAUSE_S
+        while not self._closed.is_set():
+            trouble = self._attempt(table, ipc)
+            if trouble is None:
+                return
+            self.repeats += 1
+            self.last_trouble = trouble
+            self._closed.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+        raise SinkClosed(f"{table}: closed before the store took the batch")
+
+    def _attempt(self, table: str, ipc: bytes) -> str | None:
+        """None when the store has the rows, else why it may have them the next time."""
+        query = {"query": f"INSERT INTO {table}_data FORMAT ArrowStream", "database": self._database, **_SETTINGS}
+        try:
+            reply = self._http.post("/", params=query, content=ipc)
+        except httpx2.TransportError as error:
+            return f"{type(error).__name__}: {error}"
+        if reply.status_code == 200 and "X-ClickHouse-Exception-Code" not in reply.headers:
+            return None
+        code, message = int(reply.headers.get("X-ClickHouse-Exception-Code", 0)), reply.text.strip()
+        if code in _ABOUT_ROWS or reply.status_code == 413:
+            raise RefusedRows(table, code, message)
+        if 400 <= reply.status_code < 500 and reply.status_code not in _PASSING_STATUS:
+            raise StoreMisconfigured(f"{table}: {message}")
+        return message
+
+    def close(self) -> None:
+        """Lets go of the connection; a `write` that waits ends with SinkClosed."""
+        self._closed.set()
+        self._http.close()
+
+
+def _check(table: str, ipc: bytes) -> None:
+    if table not in TABLES:
+        raise ValueError(f"{table!r} is not a table of the store")
+    try:
+        found = pa.ipc.open_stream(ipc).schema
+    except pa.ArrowInvalid as error:
+        raise RefusedRows(table, 0, f"not an Arrow IPC stream: {error}") from error
+    if not found.equals(TABLES[table]):
+        raise RefusedRows(table, 0, f"the columns are not those of {table}")
