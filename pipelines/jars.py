@@ -65,7 +65,7 @@ def fetch(set_name: str, folder: Path, say: Callable[[str], None], lock: Path = 
     missing = [jar for jar in jars if not (folder / jar.file).exists()]
     for jar in jars:
         if jar not in missing:
-            _verify(jar, folder / jar.file)
+            verify(jar, folder / jar.file)
     if missing:
         say(f"fetching {len(missing)} jars ({set_name}) into {folder}")
         with ThreadPoolExecutor(8) as pool:
@@ -77,7 +77,7 @@ def fetch(set_name: str, folder: Path, say: Callable[[str], None], lock: Path = 
 def _download(jar: Jar, folder: Path) -> Jar:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
         part = _from_repository(jar, Path(scratch))
-        _verify(jar, part)
+        verify(jar, part)
         part.replace(folder / jar.file)
     return jar
 
@@ -102,7 +102,7 @@ def _repository(store: Path) -> MavenContext:
     return MavenContext(repo_cache=store, remote_repos=GlobalSettings.load().repositories or None, timeout=60)
 
 
-def _verify(jar: Jar, path: Path) -> None:
+def verify(jar: Jar, path: Path) -> None:
     found = _sha256(path)
     if found != jar.sha256:
         raise JarError(f"{path} has the SHA-256 {found}, the lock says {jar.sha256}: delete it and try again")

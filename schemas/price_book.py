@@ -8,7 +8,7 @@ all hours of the day and all context lengths, without overlap or gap, so that ex
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from genai_prices.types import ModelInfo
 
 from schemas.prices import Names, Supplement, load_names, load_supplement
 from schemas.prices.compile import DAY_NS, UNITS, YOCTO, Period, bands, contexts, periods, price_id
-from schemas.prices.index import Context, Model, Provider, find_model, find_provider, index_provider
+from schemas.prices.index import Context, Model, Provider, find_model, find_provider, index_provider, write_context
 
 YOCTO_PER_NANO = YOCTO // 10**9
 
@@ -38,6 +38,8 @@ ROWS: dict[str, pl.DataType] = {
     "input_above": pl.Int64(),  # for inputs of more tokens than this; NULL: from nothing
     "input_up_to": pl.Int64(),  # and of at most this many; NULL: without end
     "free": pl.Boolean(),  # the book lists the model and charges nothing for it
+    "known_from": pl.Int64(),  # for what was received from here on (UTC ns); NULL: whenever
+    "known_to": pl.Int64(),  # and before this; NULL: still the last that is known
     "source": pl.String(),
 }
 
@@ -49,11 +51,30 @@ def price_column(unit: str) -> str:
 
 @dataclass(frozen=True)
 class PriceBook:
-    """Prices and the matchers that lead to them. `rows`: schema ROWS and one price column per unit, by plan."""
+    """Prices and the matchers that lead to them. `rows`: schema ROWS and one price column per unit, by plan.
+
+    contracts: the plans of a model as an organisation ('' for everybody else) buys it from a seller, by (organisation,
+    seller, model); where there is none, the book's own hold. unlisted: the sellers of the models that an
+    organisation's contracts name and the book does not know, by (organisation, model).
+    """
 
     rows: pl.DataFrame
     providers: Mapping[str, Provider]
     names: Names
+    contracts: Mapping[tuple[str, str, str], Model] = field(default_factory=dict)
+    unlisted: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+
+    def contract(self, org: str, seller: str, model: str) -> Model | None:
+        return self.contracts.get((org, seller, model)) or self.contracts.get(("", seller, model))
+
+    def sellers(self, org: str, model: str) -> frozenset[str]:
+        """Who sells a model that contracts of `org` list, its own or everybody's, and the book does not."""
+        return self.unlisted.get((org, model), frozenset()) | self.unlisted.get(("", model), frozenset())
+
+    @cached_property
+    def orgs(self) -> frozenset[str]:
+        """The organisations that have contracts of their own."""
+        return frozenset(org for org, _, _ in self.contracts if org)
 
     def find_provider(self, name: str) -> Provider | None:
         return find_provider(self.providers, name)
@@ -101,7 +122,7 @@ def _plan_rows(
 ) -> list[dict[str, object]]:
     found = periods(info, context, rules, provider)
     ends = [period.start for period in found[1:]] + [None]
-    label = ",".join(f"{key}={value}" for key, value in sorted(context))
+    label = write_context(context)
     rows: list[dict[str, object]] = []
     for period, end in zip(found, ends, strict=True):
         row = {

@@ -4,7 +4,7 @@ A *candidate* is a span that one of its sightings calls billable; *usage* is an 
 Of each trace, a candidate is gone (does not bill) when
 1. roll-up: a candidate with usage is below it in the tree; or
 2. duplicate: another candidate of the same response id is the better record of the call. Those that have a
-   candidate of that response id with usage below them are left aside; of the others the best one stays (usage
+   candidate of that response id with usage below them are rule 1's; of the others the best one stays (usage
    first, then the most numbers known, the latest start, the shortest, the smallest span id); or
 3. its fullest sighting is not billable after all.
 
@@ -112,9 +112,9 @@ def _duplicates(calls: pl.DataFrame, forest: Forest) -> tuple[np.ndarray, np.nda
     rank = pl.int_range(pl.len()).over(group)
     best = pl.when(pl.col("billable") & ~pl.col("aside")).then("span").drop_nulls().first().over(group)
     named = named.with_columns(rank=rank, best=best)
-    row, aside = named["row"].to_numpy(), named["aside"].to_numpy()
+    row = named["row"].to_numpy()
     lost = named.select((pl.col("span") != pl.col("best")).fill_null(False)).to_series().to_numpy()
-    beaten[row] = ~aside & lost
+    beaten[row] = lost
     by[row] = named["best"].fill_null(0).to_numpy()
     parents = named.select("trace", "response_id", above="row", above_rank="rank")
     better = named.join(parents, on=[*group, "above"], how="left", maintain_order="left").select(

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from transforms.buckets import hex_ids, id_words
+from transforms.buckets import hex_ids, id_words, trace_hashes
 
 LABEL = (
     *("team", "key_id", "name", "kind", "status", "service", "dialect", "prompt_name", "prompt_version"),
@@ -32,8 +32,8 @@ ENDED = 1 << 60
 class Block:
     """Spans of many traces.
 
-    traces: org, trace_id, fragment ('' until it is named), day (date32), seen (UTC ns of its last arrival), emitted_at,
-        emitted (number of sightings in the row last emitted, 0 for none).
+    traces: org, trace_id, hash (uint64 of both), fragment ('' until it is named), day (date32), seen (UTC ns of its
+        last arrival), emitted_at, emitted (number of sightings in the row last emitted, 0 for none).
     spans: one row per sighting (distinct version) of a span: trace (row of `traces`), span, parent (uint64,
         0 for none), start, duration (ns), version, day, billable, candidate (any sighting is billable), won
         (the greatest version of its span), mixed (its span's sightings disagree on what verdicts rest on), told
@@ -45,6 +45,10 @@ class Block:
     traces: pl.DataFrame
     spans: pl.DataFrame
     sides: dict[str, pl.DataFrame]
+
+    def hashes(self) -> np.ndarray:
+        """Hash of each trace."""
+        return self.traces["hash"].to_numpy()
 
     def trace_of(self) -> np.ndarray:
         """Row of `traces` of each span."""
@@ -86,6 +90,7 @@ def from_skeletons(rows: pa.Table, now: int) -> Block:
         fresh=pl.lit(True),
     )
     traces = traces.with_columns(
+        pl.Series("hash", trace_hashes(traces["org"], traces["trace_id"])),
         fragment=pl.lit(""),
         day=pl.lit(None, pl.Date),
         seen=pl.lit(now, pl.Int64),
@@ -131,9 +136,11 @@ def unite(block: Block) -> Block:
     Of rows of one trace the first gives its fragment, of equal sightings the first is kept: what was known
     before must come first. The winner of a span is its sighting of the greatest version.
     """
-    columns = [pl.col(name).first() for name in ("fragment", "day", "emitted_at", "emitted")]
-    groups = block.traces.with_row_index("rows").group_by("org", "trace_id", maintain_order=True).agg(
-        *columns, pl.col("seen").max(), "rows"
+    columns = [pl.col(name).first() for name in ("hash", "fragment", "day", "emitted_at", "emitted")]
+    groups = (
+        block.traces.with_row_index("rows")
+        .group_by("org", "trace_id", maintain_order=True)
+        .agg(*columns, pl.col("seen").max(), "rows")
     )
     trace = _codes(groups["rows"], block.traces.height)[block.trace_of()]
     fresh = block.spans["fresh"].to_numpy()

@@ -3,26 +3,23 @@
 from dataclasses import replace
 
 import numpy as np
-import polars as pl
 
 from transforms.blocks import Block, select
-from transforms.buckets import trace_hashes
 from transforms.segments import CHUNKS_PER_INDEX, Head, Index, newest_chunks, pack, read_index, unpack
 from transforms.step import State
 
 Writes = dict[str, bytes | None]
 
 
-def revive(state: State, head: Head, traces: pl.DataFrame) -> list[Block]:
-    """What the cold chunks know of `traces` (org, trace_id); a chunk is read only when it holds one of them."""
-    if not len(head.dues) or traces.is_empty():
+def revive(state: State, head: Head, hashes: np.ndarray) -> list[Block]:
+    """What the cold chunks know of the traces of `hashes`; a chunk is read only when it holds one of them."""
+    if not len(head.dues) or not len(hashes):
         return []
-    chunks = newest_chunks(state, head, trace_hashes(traces["org"], traces["trace_id"]))
+    chunks = newest_chunks(state, head, hashes)
     found = []
     for chunk in np.unique(chunks[chunks >= 0]):
         block = unpack(state[f"cold/{chunk}"])
-        wanted = traces.filter(chunks == chunk).select("org", "trace_id")
-        found.append(select(block, _among(block.traces, wanted)))
+        found.append(select(block, np.isin(block.hashes(), hashes[chunks == chunk])))
     return found
 
 
@@ -33,10 +30,9 @@ def store(state: State, head: Head, quiet: Block, due: int) -> tuple[Head, Write
     chunk = head.next_chunk
     group = chunk // CHUNKS_PER_INDEX
     index = read_index(state, group) if group in head.groups() else Index.empty()
-    hashes = trace_hashes(quiet.traces["org"], quiet.traces["trace_id"])
     writes: Writes = {
         f"cold/{chunk}": pack(quiet, "zstd"),
-        f"index/{group}": index.add(hashes, chunk).to_bytes(),
+        f"index/{group}": index.add(quiet.hashes(), chunk).to_bytes(),
     }
     return replace(head, dues=np.append(head.dues, due)), writes
 
@@ -48,18 +44,11 @@ def expire(state: State, head: Head, awake: Block, now: int) -> tuple[Head, Writ
     writes: Writes = {}
     for chunk in range(head.first, head.first + due):
         block = unpack(state[f"cold/{chunk}"])
-        newest = newest_chunks(state, head, trace_hashes(block.traces["org"], block.traces["trace_id"]))
-        last = (newest == chunk) & ~_among(block.traces, awake.traces)
+        hashes = block.hashes()
+        last = (newest_chunks(state, head, hashes) == chunk) & ~np.isin(hashes, awake.hashes())
         if last.any():
             expired.append(select(block, last))
         writes[f"cold/{chunk}"] = None
     left = replace(head, first=head.first + due, dues=head.dues[due:])
     writes |= {f"index/{group}": None for group in head.groups() if group not in left.groups()}
     return left, writes, expired
-
-
-def _among(traces: pl.DataFrame, others: pl.DataFrame) -> np.ndarray:
-    """Which of `traces` are in `others`, by org and trace_id."""
-    listed = others.select("org", "trace_id", here=pl.lit(True))
-    joined = traces.join(listed, on=["org", "trace_id"], how="left", maintain_order="left")
-    return joined["here"].fill_null(False).to_numpy()

@@ -1,23 +1,21 @@
 """For which spans a source is to be read: the `if_...` parts of a dialect's source."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
 from schemas.dialects import Source
-from transforms.counts import Count
 from transforms.reading import Reading
 
 
 @dataclass
 class Known:
-    """What has been read so far and may decide where to read next: kind and provider of each span, and counts."""
+    """What has been read so far and may decide where to read next: kind and provider of each span."""
 
     kind: pl.Series | None = None
     provider: pl.Series | None = None
-    counts: Mapping[str, Count] = field(default_factory=dict)
     masks: dict[tuple, np.ndarray] = field(default_factory=dict)  # of conditions that were asked for before
 
     def settle_kind(self, kind: pl.Series) -> None:
@@ -37,8 +35,6 @@ def holds(reading: Reading, source: Source, known: Known) -> np.ndarray | None:
     masks = []
     if source.if_key:
         masks.append(known.mask(("key", source.if_key), lambda: reading.has_key(source.if_key)))
-    if source.if_no_key:
-        masks.append(~known.mask(("key", source.if_no_key), lambda: reading.has_key(source.if_no_key)))
     if source.if_scope:
         starts = lambda: _true(spans["scope"].str.starts_with(source.if_scope))  # noqa: E731
         masks.append(known.mask(("scope", source.if_scope), starts))
@@ -50,8 +46,6 @@ def holds(reading: Reading, source: Source, known: Known) -> np.ndarray | None:
     if source.if_provider and provider is not None:
         among = lambda: _true(provider.is_in(list(source.if_provider)))  # noqa: E731
         masks.append(known.mask(("provider", source.if_provider), among))
-    if source.if_positive and source.if_positive in known.counts:
-        masks.append(known.counts[source.if_positive].value > 0)
     return np.logical_and.reduce(masks) if masks else None
 
 

@@ -49,7 +49,8 @@ def _hash_texts(texts: pa.LargeStringArray) -> np.ndarray:
     _, offsets, data = padded.buffers()
     ends = np.frombuffer(offsets, np.int64, len(padded) + 1) // 8
     words = np.frombuffer(data or b"", "<u8", ends[-1])
-    return _mix(_polynomials(words, ends) + length.astype(np.uint64))
+    # modulo 2^64 the upper bits of a coefficient reach few bits of the result: fold them into the lower half
+    return _mix(_polynomials(words ^ (words >> np.uint64(32)), ends) + length.astype(np.uint64))
 
 
 def _hash_lists(lists: pa.Array, items: np.ndarray) -> np.ndarray:

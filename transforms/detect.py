@@ -1,6 +1,5 @@
 """Which dialect a span is written in: by its scope, then by its attributes, the first clause by rank wins."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,7 +45,7 @@ def _fits(clause: Detect, scopes: Scopes, attributes: Attributes) -> np.ndarray:
         for name in scopes.names
     ]
     fits = np.array(by_scope, bool)[scopes.codes]
-    for code in _codes(clause, attributes.keys):
+    for code in _codes(clause, attributes):
         fits[attributes.owner[attributes.positions(attributes.keys[code])]] = True
     for key, value in clause.attributes:
         positions = attributes.positions(key)
@@ -57,12 +56,11 @@ def _fits(clause: Detect, scopes: Scopes, attributes: Attributes) -> np.ndarray:
     return fits | clause.always
 
 
-def _codes(clause: Detect, keys: Sequence[str]) -> list[int]:
-    patterns = [re.compile(pattern) for pattern in clause.key_patterns]
-    return [
-        code
-        for code, key in enumerate(keys)
-        if key in clause.keys
-        or (clause.key_prefixes and key.startswith(clause.key_prefixes))
-        or any(pattern.search(key) for pattern in patterns)
-    ]
+def _codes(clause: Detect, attributes: Attributes) -> list[int]:
+    """Indexes of the keys of the batch that the clause names."""
+    found = [attributes.codes[key] for key in clause.keys if key in attributes.codes]
+    if clause.key_prefixes:
+        found += [code for code, key in enumerate(attributes.keys) if key.startswith(clause.key_prefixes)]
+    for pattern in clause.key_patterns:
+        found += pl.Series(attributes.keys, dtype=pl.String).str.contains(pattern).arg_true().to_list()
+    return found

@@ -1,4 +1,4 @@
-"""Values that hold a document: JSON, JSON encoded twice, or a Python literal. Each distinct text is parsed once."""
+"""Values that hold a document: JSON, or a Python literal. Each distinct text is parsed once."""
 
 import ast
 import re
@@ -35,15 +35,6 @@ def parse_json(text: str) -> Any:
         return BROKEN
 
 
-def parse_json_twice(text: str) -> Any:
-    """As parse_json; a string in which another document is encoded is read once more."""
-    document = parse_json(text)
-    if isinstance(document, str) and document[:1] in ('"', "{", "["):
-        inner = parse_json(document)
-        return document if inner is BROKEN else inner
-    return document
-
-
 def parse_python(text: str) -> Any:
     """The Python literal in `text`, as repr() writes it; BROKEN when there is none. Nothing is evaluated."""
     if _SIMPLE_LITERAL.fullmatch(text):
@@ -56,7 +47,7 @@ def parse_python(text: str) -> Any:
         return BROKEN
 
 
-PARSERS = {"json": parse_json, "json2": parse_json_twice, "python": parse_python}
+PARSERS = {"json": parse_json, "python": parse_python}
 
 
 def look_up(document: Any, path: Sequence[str]) -> Any:

@@ -18,6 +18,7 @@ from transforms.reading import Reading
 
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
+_ITEMS, _ITEM = 100, 256  # of a list: so many items, of so many characters; the attribute keeps the rest
 _NO_COUNT = ("none", "null", "undefined")
 
 Words = Callable[[str], str | None]
@@ -181,8 +182,10 @@ def read_bool(reading: Reading, name: str, known: Known) -> np.ndarray:
 
 
 def read_list(reading: Reading, name: str, known: Known, words: Words | None = None) -> pl.Series:
-    """The list field `name` of every span: List(String), empty where not found. A text is a JSON array, or a list
-    separated by commas (tags), or one item."""
+    """The list field `name` of every span: List(String), empty where not found, the first items of a long one.
+
+    A text is a JSON array, or a list separated by commas (tags), or one item.
+    """
     at = np.zeros(reading.rows, np.int64)
     lists: list[list[str]] = [[]]
     for dialect, source in reading.sources(name):
@@ -191,7 +194,7 @@ def read_list(reading: Reading, name: str, known: Known, words: Words | None = N
         if len(positions) == 0:
             continue
         codes, values = scalars(reading, source, positions)
-        read = [_as_list(value, name == "tags") for value in values]
+        read = [[item[:_ITEM] for item in _as_list(value, name == "tags")[:_ITEMS]] for value in values]
         if words:
             read = [[words(item) or item for item in items] for items in read]
         index = np.where([bool(items) for items in read], len(lists) + np.arange(len(read)), 0)

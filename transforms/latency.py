@@ -13,7 +13,7 @@ from transforms.conditions import Known
 from transforms.fields import lacking_rows, scalars
 from transforms.reading import Reading
 
-_NS = {"s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0}
+_NS = {"s": 1e9, "ms": 1e6, "ns": 1.0}
 # a value rounded to milliseconds may end up to one of them after the span
 _ROUNDING_NS = 1_000_000
 KINDS = ("first_chunk", "first_content", "server")
@@ -29,10 +29,12 @@ class FirstToken:
     out_of_range: np.ndarray
 
 
-def read_first_token(reading: Reading, known: Known, wanted: np.ndarray) -> FirstToken:
+def read_first_token(reading: Reading, known: Known, wanted: np.ndarray, unstreamed: np.ndarray) -> FirstToken:
     """The time to first token of the spans that are `wanted` (bool[n]), as the first source says that has one.
 
-    A time below 0 or above the span's duration is left out; 0 means that the library measured nothing.
+    A time below 0 or above the span's duration is left out; 0 means that the library measured nothing. On calls that
+    say that they did not stream (`unstreamed`, bool[n]) a number is the whole duration and not believed; the time of
+    a first chunk is.
     """
     start = reading.spans["start_ns"].to_numpy()
     duration = reading.spans["end_ns"].to_numpy() - start
@@ -48,7 +50,7 @@ def read_first_token(reading: Reading, known: Known, wanted: np.ndarray) -> Firs
             owners, value = _from_times(reading, dialect, source, rows)
             value = value - start[owners]
         else:
-            owners, value = _from_numbers(reading, dialect, source, rows)
+            owners, value = _from_numbers(reading, dialect, source, rows & ~unstreamed)
         room = duration[owners]
         good = (value > 0) & (value <= room + _ROUNDING_NS)
         odd[owners[~good & (value != 0)]] = True

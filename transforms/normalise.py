@@ -1,17 +1,25 @@
-"""From a decoded batch to the facts of each span in one vocabulary, whatever library wrote it."""
+"""From a decoded batch to the facts of each span in one vocabulary, whatever library wrote it.
+
+Columns: dialect, kind, operation, provider, request_model, response_model, response_id, session_id, user_id,
+prompt_name, prompt_version, service_tier, token_source, ttft_kind, error: String (NULL where not known; kind, dialect
+and error never); the token columns of SPANS, ttft_ns, tpot_ns, client_cost_nano: Int64; streaming, batch, is_call:
+Boolean; tags, finish_reasons, flags: List(String).
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from schemas.dialects import Dialect, dialects
+from schemas.limits import LIMITS, Limits
 from schemas.vocabulary import Vocabulary, vocabulary
 from transforms.client_cost import client_cost
 from transforms.conditions import Known
 from transforms.counts import Count
+from transforms.cuts import cut
 from transforms.decode import Decoded
 from transforms.detect import detect
 from transforms.dialects import Facts, Refinement, rules
@@ -23,9 +31,8 @@ from transforms.latency import FirstToken, kind_names, masked, read_first_token,
 from transforms.models import infer_provider, read_provider
 from transforms.reading import Events, Reading
 from transforms.tokens import COLUMNS, Tokens, correct, hints, read_counts
-from transforms.usage import Reader, read_usage
+from transforms.usage import Reader, Usage, read_usage
 
-_IDENTITY = ("kind", "operation", "request_model", "response_model", "response_id")
 _TEXTS = ("session_id", "user_id", "prompt_name", "prompt_version", "service_tier")
 
 
@@ -38,20 +45,22 @@ class _Who:
     provider: pl.Series
     request_model: pl.Series
     response_model: pl.Series
-    response_id: pl.Series
 
     @property
     def model(self) -> pl.Series:
         return pl.select(pl.coalesce(self.response_model, self.request_model)).to_series()
 
+    def is_kind(self, *kinds: str) -> np.ndarray:
+        return self.kind.is_in(list(kinds)).fill_null(value=False).to_numpy()
 
-def normalise(decoded: Decoded) -> pl.DataFrame:
-    """One row per span of `decoded`, in order.
+    def decided(self, usage: Usage, known: Known) -> "_Who":
+        """With a usage object, a span that names a model is a call, whatever else it does not say."""
+        known.settle_kind(implied_calls(self.kind, self.model, _counted(usage.counts)))
+        return replace(self, kind=known.kind)
 
-    Columns: dialect, kind, operation, provider, request_model, response_model, response_id, session_id, user_id,
-    prompt_name, prompt_version, service_tier, token_source, ttft_kind, error: String (NULL where not known; kind,
-    dialect and error never); the token columns of SPANS, ttft_ns, tpot_ns, client_cost_nano: Int64; streaming,
-    batch, is_call: Boolean; tags, finish_reasons, flags: List(String).
+
+def normalise(decoded: Decoded, limits: Limits = LIMITS) -> pl.DataFrame:
+    """One row per span of `decoded`, in order; texts are cut at `limits.name_bytes` (flag name_cut).
 
     Tokens, cost and first token are those of calls (`is_call`: leaf inference or embedding) and NULL on all other
     spans, whatever those repeat.
@@ -59,29 +68,30 @@ def normalise(decoded: Decoded) -> pl.DataFrame:
     reading = read(decoded, dialects(), vocabulary())
     known = Known()
     who, sent = _identify(reading, known)
-    call = who.kind.is_in(list(CALLS)).to_numpy().copy()
-    usage = read_usage(reading, known, _needed(sent, who, call), _usage_readers())
+    usage = read_usage(reading, known, _needed(sent, who), _usage_readers())
+    who = who.decided(usage, known)
+    call = who.is_kind(*CALLS)
     tokens = correct(sent, usage, hints(reading, who.provider, who.model))
+    response_id = read_text(reading, "response_id", known)
     streams = read_bool(reading, "streaming", known)
-    first = read_first_token(reading, known, (who.kind == "llm").to_numpy() & (streams != 0))
+    first = read_first_token(reading, known, who.is_kind("llm"), streams == 0)
     facts = Facts(
-        call=call,
-        usage=tokens.counts["input"].known | tokens.counts["output"].known,
-        response_id=who.response_id.is_not_null().to_numpy(),
-        streaming=(streams == 1) | (first.kind >= 0),
-        failed=(reading.spans["status_code"] == ERROR).to_numpy(),
+        call,
+        _counted(tokens.counts),
+        response_id.is_not_null().to_numpy(),
+        (streams == 1) | (first.kind >= 0),
+        _failed(reading),
     )
     refined = _refine(reading, facts)
     call = call & ~refined.not_calls
     provider, inferred = infer_provider(who.provider, who.model, call, reading.vocabulary)
     flags = {name: rows & call for name, rows in tokens.flags.items()} | dict(refined.flags)
-    flags |= {"provider_inferred": inferred, "ttft_out_of_range": first.out_of_range}
+    texts, name_cut = _text_columns(reading, known, replace(who, provider=provider), response_id, limits)
+    flags |= {"provider_inferred": inferred, "ttft_out_of_range": first.out_of_range, "name_cut": name_cut}
     return pl.DataFrame(
         {
             "dialect": _dialect_names(reading),
-            **{name: getattr(who, name) for name in _IDENTITY},
-            "provider": provider,
-            **{name: read_text(reading, name, known) for name in _TEXTS},
+            **texts,
             **_token_columns(tokens, call, facts.usage, refined.estimated),
             **_latency_columns(reading, first, tokens.counts["output"], call),
             "streaming": facts.streaming,
@@ -94,6 +104,14 @@ def normalise(decoded: Decoded) -> pl.DataFrame:
             "is_call": call,
         }
     )
+
+
+def _counted(counts: Mapping[str, Count]) -> np.ndarray:
+    return counts["input"].known | counts["output"].known
+
+
+def _failed(reading: Reading) -> np.ndarray:
+    return (reading.spans["status_code"] == ERROR).to_numpy()
 
 
 def _identify(reading: Reading, known: Known) -> tuple[_Who, Mapping[str, Count]]:
@@ -110,12 +128,11 @@ def _identify(reading: Reading, known: Known) -> tuple[_Who, Mapping[str, Count]
     kind = implied_calls(stated, model, counted)
     known.settle_kind(kind)
     who = _Who(
-        operation=operation_of(operation, kind, reading.vocabulary),
-        kind=kind.fill_null("other"),
+        operation=operation,
+        kind=kind,
         provider=known.provider,
         request_model=request_model,
         response_model=response_model,
-        response_id=read_text(reading, "response_id", known),
     )
     return who, sent
 
@@ -136,14 +153,33 @@ def read(decoded: Decoded, known_dialects: Sequence[Dialect], words: Vocabulary)
     )
 
 
-def _needed(sent: Mapping[str, Count], who: _Who, call: np.ndarray) -> np.ndarray:
-    """bool[n]: calls for which the provider's usage object can add something. (Parsing bodies is dear.)"""
+def _text_columns(
+    reading: Reading, known: Known, who: _Who, response_id: pl.Series, limits: Limits
+) -> tuple[dict[str, pl.Series], np.ndarray]:
+    """The text columns within `limits.name_bytes`, and which rows lost text."""
+    texts = {
+        "kind": who.kind.fill_null("other"),
+        "operation": operation_of(who.operation, who.kind, reading.vocabulary),
+        "provider": who.provider,
+        "request_model": who.request_model,
+        "response_model": who.response_model,
+        "response_id": response_id,
+        **{name: read_text(reading, name, known) for name in _TEXTS},
+    }
+    shortened = {name: cut(values, limits.name_bytes) for name, values in texts.items()}
+    lost = np.logical_or.reduce([lost for _, lost in shortened.values()])
+    return {name: values for name, (values, _) in shortened.items()}, lost
+
+
+def _needed(sent: Mapping[str, Count], who: _Who) -> np.ndarray:
+    """bool[n]: spans for which the provider's usage object can add something. (Parsing bodies is dear.)"""
     no_input, no_output = ~sent["input"].known, ~sent["output"].known
     lifetimes = (sent["cache_write"].value > 0) & ~sent["cache_write_1h"].known
     # Anthropic's usage has no count of reasoning
     thoughts = ~sent["reasoning"].known & (who.provider != "anthropic").fill_null(True).to_numpy()
-    inference = (who.kind == "llm").to_numpy()
-    return call & (no_input | inference & (no_output | ~sent["cache_read"].known | lifetimes | thoughts))
+    undecided = (who.kind.is_null() & who.model.is_not_null()).to_numpy()
+    inference = who.is_kind("llm") & (no_output | ~sent["cache_read"].known | lifetimes | thoughts)
+    return undecided | inference | who.is_kind(*CALLS) & no_input
 
 
 def _usage_readers() -> dict[str, Reader]:

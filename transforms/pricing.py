@@ -16,7 +16,7 @@ from genai_prices.data_units import unit_data
 
 from schemas.price_book import YOCTO_PER_NANO, PriceBook, price_column
 from schemas.prices.index import Context
-from transforms.price_match import match
+from transforms.price_match import Match, match, match_unlisted
 
 # Columns of `calls` that are not named as the unit is in genai-prices. Any other usage key is read if it is there.
 _COLUMNS = {
@@ -25,6 +25,7 @@ _COLUMNS = {
     "output_audio_tokens": "audio_output_tokens",
 }
 _MODEL_KEYS = ["provider", "request_model", "response_model"]
+_LATEST = 2**63 - 1
 _DIMENSIONS = {unit: frozenset(definition["dimensions"].items()) for unit, definition in unit_data.items()}
 _DAY_NS = 86_400 * 10**9
 
@@ -37,7 +38,9 @@ def price(calls: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
     cache_write_tokens, cache_write_1h_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, and any other
     usage key of genai-prices that is there (web_searches, cache_audio_read_tokens ...). NULL counts as none, as in
     calc_price. Further request contexts of the book (speed, route, search_type) are read if they are there. Contexts
-    are compared in lower case; the service tier `batch` is the same as batch = true.
+    are compared in lower case; the service tier `batch` is the same as batch = true. With org (String), the contracts
+    of that organisation hold, else those for everybody; with received_at (Int64, UTC ns), what of them was known then,
+    else (also where it is NULL or 0) all that is.
 
     Returns cost_nano (Int64, NULL unless priced), cost_status (priced | unpriced | no_usage), price_id (String, NULL
     unless priced) and cost_flag (String, NULL unless unpriced), the reason: model_not_in_book, count_out_of_range
@@ -67,14 +70,25 @@ def limit(unit: str) -> int:
 
 def _rows(calls: pl.DataFrame, book: PriceBook) -> pl.Series:
     """The position in `book.rows` of each call's price (UInt32), NULL where there is none."""
+    found = [_fitting_rows(calls, plans, book) for plans in _plans(calls, book)]
+    return pl.select(pl.coalesce(found)).to_series()
+
+
+def _fitting_rows(calls: pl.DataFrame, plans: pl.Series, book: PriceBook) -> pl.Series:
+    """The position in `book.rows` of the row of each call's plan that fits it (UInt32), NULL where there is none."""
     conditions = book.rows.select(
-        "plan", "effective_from", "effective_to", "hours_from", "hours_to", "input_above", "input_up_to"
-    ).with_row_index("row")
+        "plan", "effective_from", "effective_to", "hours_from", "hours_to", "input_above", "input_up_to", "known_from",
+        "known_to",
+    ).with_row_index("row")  # fmt: skip
+    received = "received_at" if "received_at" in calls.columns else pl.lit(None, pl.Int64)
     calls = calls.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("call"),
-        _plans(calls, book),
+        plans.alias("plan"),
         "start_ns",
         pl.col("input_tokens").fill_null(0),
+        pl.coalesce(pl.when(pl.col("received_at") > 0).then("received_at"), _LATEST).alias("known_at")
+        if "received_at" in calls.columns
+        else pl.lit(_LATEST).alias("known_at"),
     )
     start, of_day, size = pl.col("start_ns"), pl.col("start_ns") % _DAY_NS, pl.col("input_tokens")
     fits = [
@@ -83,23 +97,37 @@ def _rows(calls: pl.DataFrame, book: PriceBook) -> pl.Series:
         (of_day >= pl.col("hours_from")) & (of_day < pl.col("hours_to")),
         pl.col("input_above").is_null() | (size > pl.col("input_above")),
         pl.col("input_up_to").is_null() | (size <= pl.col("input_up_to")),
+        pl.col("known_from").is_null() | (pl.col("known_at") >= pl.col("known_from")),
+        pl.col("known_to").is_null() | (pl.col("known_at") < pl.col("known_to")),
     ]
     found = calls.join(conditions, on="plan", maintain_order="left").filter(*fits).select("call", "row")
     return calls.select("call").join(found, on="call", how="left", maintain_order="left")["row"]
 
 
-def _plans(calls: pl.DataFrame, book: PriceBook) -> pl.Series:
-    """The plan of each call (Int32), NULL where no model of the book matches; a distinct name is matched once."""
-    keys = [*_MODEL_KEYS, *sorted({"service_tier", "batch", *book.context_keys} & set(calls.columns))]
-    distinct = calls.select(keys).unique(maintain_order=True)
+def _plans(calls: pl.DataFrame, book: PriceBook) -> list[pl.Series]:
+    """The plans of each call (Int32, NULL where there is none), the one that goes first in the first series.
+
+    A distinct name is matched once. A plan of a model that only contracts list may not cover the time of the call; then
+    the one holds that the book gives it.
+    """
+    buyer = pl.lit("")
+    if book.orgs and "org" in calls.columns:
+        buyer = pl.when(pl.col("org").is_in(book.orgs)).then("org").otherwise(buyer)
+    keys = ["buyer", *_MODEL_KEYS, *sorted({"service_tier", "batch", *book.context_keys} & set(calls.columns))]
+    calls = calls.with_columns(buyer.alias("buyer")).select(keys)
+    distinct = calls.unique(maintain_order=True)
     names = distinct.select(_MODEL_KEYS).unique().rows()
     models = {(seller, asked, answered): match(seller, asked, answered, book) for seller, asked, answered in names}
-    plans = [
-        found.plan(_context(call, book)) if (found := models[tuple(call[key] for key in _MODEL_KEYS)]) else None
-        for call in distinct.iter_rows(named=True)
-    ]
-    distinct = distinct.with_columns(pl.Series("plan", plans, pl.Int32))
-    return calls.select(keys).join(distinct, on=keys, how="left", nulls_equal=True, maintain_order="left")["plan"]
+    unlisted: list[int | None] = []
+    listed: list[int | None] = []
+    for call in distinct.iter_rows(named=True):
+        named = tuple(call[key] for key in _MODEL_KEYS)
+        context = _context(call, book)
+        unlisted.append(_plan(match_unlisted(call["buyer"], *named, book), context))
+        listed.append(_plan(models[named], context, call["buyer"], book))
+    distinct = distinct.with_columns(pl.Series("own", own, pl.Int32), pl.Series("plan", plans, pl.Int32))
+    found = calls.join(distinct, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    return [found["own"], found["plan"]] if book.unlisted else [found["plan"]]
 
 
 def _context(call: dict[str, str | bool | None], book: PriceBook) -> Context:

@@ -5,7 +5,6 @@ dialect that the field still lacks. Everything is an array over candidates; loop
 distinct values only.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,6 +44,7 @@ class Reading:
     documents: Documents
     _of_key: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False)
     _of_dialect: dict[tuple[int, str], np.ndarray] = field(default_factory=dict, repr=False)
+    _of_pattern: dict[tuple[str, str], list[str]] = field(default_factory=dict, repr=False)
 
     @property
     def rows(self) -> int:
@@ -60,7 +60,7 @@ class Reading:
         this batch."""
         for index in self.present:
             for source in self.dialects[index].sources.get(name, ()):
-                keys = self._matching(source.pattern) if source.pattern else [source.key]
+                keys = self._matching(source) if source.pattern else [source.key]
                 if not (source.key or source.pattern) or any(len(self.positions(index, key)) for key in keys):
                     yield index, source
 
@@ -76,7 +76,7 @@ class Reading:
     def candidates(self, dialect: int, source: Source, lacking: np.ndarray) -> np.ndarray:
         """Positions at which `source` may hold the value of spans that are `lacking` (bool[n spans])."""
         if source.pattern:
-            groups = [self.positions(dialect, key) for key in self._matching(source.pattern)]
+            groups = [self.positions(dialect, key) for key in self._matching(source)]
             found = np.concatenate([NOTHING, *groups])
             if len(groups) > 1:  # of several keys that fit, the first by name
                 _, first = np.unique(self.attributes.owner[found], return_index=True)
@@ -99,9 +99,19 @@ class Reading:
         """bool[n spans]: the span is of this dialect."""
         return self.dialect == index
 
-    def _matching(self, pattern: str) -> list[str]:
-        expression = re.compile(pattern)
-        return sorted(key for key in self.attributes.keys if expression.search(key))
+    def _matching(self, source: Source) -> list[str]:
+        """The keys of the batch that the source's pattern finds, by name."""
+        asked = source.pattern, source.unless
+        if asked not in self._of_pattern:
+            fits = self._keys.str.contains(source.pattern)
+            if source.unless:
+                fits &= ~self._keys.str.contains(source.unless)
+            self._of_pattern[asked] = self._keys.filter(fits).to_list()
+        return self._of_pattern[asked]
+
+    @cached_property
+    def _keys(self) -> pl.Series:
+        return pl.Series(self.attributes.keys, dtype=pl.String).sort()
 
     def _key(self, key: str) -> tuple[np.ndarray, np.ndarray]:
         """(positions of `key` that are not empty, the first of each span; the dialect of that span)."""

@@ -53,12 +53,8 @@ class Tokens:
 
 
 def read_counts(reading: Reading, known: Known) -> dict[str, Count]:
-    """Every count as its attribute says it; `known.counts` grows, since a source may ask for an earlier count."""
-    counts: dict[str, Count] = {}
-    for name in COUNTS:
-        counts[name] = read_count(reading, name, known)
-        known.counts = dict(counts)
-    return counts
+    """Every count as its attribute says it."""
+    return {name: read_count(reading, name, known) for name in COUNTS}
 
 
 def hints(reading: Reading, provider: pl.Series, model: pl.Series) -> Hints:

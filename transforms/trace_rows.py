@@ -12,6 +12,7 @@ from transforms.buckets import hex_ids
 from transforms.tree import Forest, self_times
 
 Rows = np.ndarray
+Values = pl.Series | np.ndarray | pa.Array
 SUMS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost_nano")
 TREE_SUMS = ("input_tokens", "output_tokens", "cost_nano")
 
@@ -99,7 +100,7 @@ def _cuts(trace: Rows, wood: Wood, order: Rows) -> _Cuts:
     return _Cuts(order, trace[firsts], firsts, offsets, start, np.cumsum(begins) - 1)
 
 
-def _root(block: Block, wood: Wood, cuts: _Cuts) -> dict[str, object]:
+def _root(block: Block, wood: Wood, cuts: _Cuts) -> dict[str, Values]:
     """What a trace takes from its first root, or where it has none from its first span on top."""
     forest, span = wood.forest, wood.column("span")
     is_root = wood.column("parent") == 0
@@ -128,7 +129,7 @@ def _root(block: Block, wood: Wood, cuts: _Cuts) -> dict[str, object]:
     }
 
 
-def _totals(block: Block, wood: Wood, cuts: _Cuts) -> dict[str, object]:
+def _totals(block: Block, wood: Wood, cuts: _Cuts) -> dict[str, Values]:
     labels, billed = block.sides["label"], wood.billed
     label = wood.column("label")
     failed = cuts.sums((labels["status"] == "error").fill_null(False).to_numpy()[label])
@@ -153,14 +154,14 @@ def _totals(block: Block, wood: Wood, cuts: _Cuts) -> dict[str, object]:
     }
 
 
-def _tree(block: Block, wood: Wood, cuts: _Cuts) -> dict[str, object]:
+def _tree(block: Block, wood: Wood, cuts: _Cuts) -> dict[str, Values]:
     order, forest, labels = cuts.order, wood.forest, block.sides["label"]
     label = pl.Series(wood.column("label")[order])
     begin = forest.position[order][cuts.firsts][cuts.of]
     above = forest.parent[order]
     answered = labels["response_model"].fill_null("")
     start = wood.column("start")
-    lists: dict[str, object] = {
+    lists: dict[str, Values] = {
         "span_ids": hex_ids(wood.column("span")[order]),
         "parent_indexes": np.where(above < 0, -1, forest.position[above] - begin),
         "depths": forest.depth[order],
@@ -216,11 +217,8 @@ def _distinct(texts: pl.Series, codes: Rows, flags: np.ndarray, cuts: _Cuts) -> 
     return pa.ListArray.from_arrays(pa.array(offsets), _arrow(known[pl.Series(rank)], pa.string()))
 
 
-def _arrow(values: object, kind: pa.DataType) -> pa.Array:
-    """`values` (numpy, Polars or Arrow) as an Arrow array of `kind`."""
+def _arrow(values: Values, kind: pa.DataType) -> pa.Array:
+    """`values` as an Arrow array of `kind`."""
     if isinstance(values, pl.Series):
-        values = values.to_arrow(compat_level=pl.CompatLevel.oldest())
-    if isinstance(values, np.ndarray):
-        values = pa.array(values)
-    assert isinstance(values, pa.Array)
-    return values.cast(kind)
+        return values.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(kind)
+    return (pa.array(values) if isinstance(values, np.ndarray) else values).cast(kind)

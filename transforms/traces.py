@@ -29,7 +29,7 @@ from transforms.segments import NEVER, Head, pack, pack_rows, read_head, unpack,
 from transforms.step import Fold, State, Step
 from transforms.trace_rows import rooted
 
-_EPOCH = pl.lit(0).cast(pl.Date)
+_NO_DAY = np.iinfo(np.int32).max  # stands for the day of a time out of range, which is day 0
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,10 @@ def _gather(state: State, head: Head, arrived: list[pa.Table], now: int) -> Bloc
     if not arrived:
         return hot or from_skeletons(SKELETONS.empty_table(), now)
     new = from_skeletons(pa.concat_tables(arrived), now)
-    absent = new.traces if hot is None else new.traces.join(hot.traces, on=["org", "trace_id"], how="anti")
-    known = [] if hot is None else [hot]
-    return unite(stack([*known, *revive(state, head, absent), new]))
+    if hot is None:
+        return unite(stack([*revive(state, head, new.hashes()), new]))
+    absent = np.setdiff1d(new.hashes(), hot.hashes())
+    return unite(stack([hot, *revive(state, head, absent), new]))
 
 
 def _name(block: Block) -> Block:
@@ -105,15 +106,16 @@ def _name(block: Block) -> Block:
         return block
     spans = block.spans.filter(nameless[block.trace_of()]).sort("trace", "span")
     ids = spans["span"].to_numpy().astype(">u8").tobytes()
-    ends = 8 * np.cumsum(np.bincount(spans["trace"].to_numpy(), minlength=block.traces.height))[nameless]
-    bounds = zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)
+    trace = spans["trace"].to_numpy()
+    ends = np.cumsum(np.bincount(trace, minlength=block.traces.height))[nameless]
+    starts = np.concatenate([[0], ends[:-1]])
+    bounds = zip((8 * starts).tolist(), (8 * ends).tolist(), strict=True)
     names = [blake2b(ids[one:two], digest_size=16).hexdigest() for one, two in bounds]
-    days = spans.group_by("trace", maintain_order=True).agg(
-        pl.col("day").filter(pl.col("day") > _EPOCH).min().fill_null(_EPOCH)
-    )
+    days = np.minimum.reduceat(spans["day"].cast(pl.Int32).replace(0, _NO_DAY).fill_null(_NO_DAY).to_numpy(), starts)
+    first = pl.Series(np.where(days == _NO_DAY, 0, days), dtype=pl.Int32).cast(pl.Date)
     rows = pl.Series(np.flatnonzero(nameless))
     fragment = block.traces["fragment"].scatter(rows, pl.Series(names))
-    day = block.traces["day"].scatter(rows, days["day"])
+    day = block.traces["day"].scatter(rows, first)
     return replace(block, traces=block.traces.with_columns(fragment, day))
 
 

@@ -68,7 +68,8 @@ def split(body: bytes) -> list[bytes]:
 def salvage(body: bytes) -> Salvaged:
     """Separate the spans of a trace request that can be decoded from those that cannot.
 
-    Raises WireError when the framing is broken above the spans: nothing can be salvaged then.
+    What stands beside the resource groups and cannot be decoded is left out. Raises WireError when the framing is
+    broken above the spans, or when a bad request has no spans: nothing can be salvaged then.
     """
     return _salvage(body, TRACES)
 
@@ -81,8 +82,10 @@ def salvage_logs(body: bytes) -> Salvaged:
 def _salvage(body: bytes, signal: Signal) -> Salvaged:
     groups = _open(body)
     reasons = _bad_items(groups, signal)
-    if not reasons:
+    if not reasons and not signal.parse([body]).bad:
         return Salvaged(body, ())
+    if not any(scope.nested for _, scopes in groups for scope in scopes):
+        raise WireError(f"not a valid request, and no {signal.item} in it")
     good: list[bytes] = []
     positions = count()
     for group, scopes in groups:
@@ -166,6 +169,8 @@ def _fields(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
             start = at
         tag, at = _varint(data, at)
         wire_type = tag & 7
+        if tag >> 3 == 0:
+            raise WireError(f"a field without a number at byte {start}")
         payload = at
         if wire_type == _VARINT:
             _, at = _varint(data, at)

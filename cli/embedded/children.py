@@ -8,8 +8,11 @@ from pathlib import Path
 
 from cli.embedded.process import Child
 from cli.embedded.profile import TOPIC, Profile, control_url
-from cli.exits import Failure
+from cli.exits import Exit, Failure
 from pipelines.jars import JarError, fetch, jar_folder
+from pipelines.migrate import migrate as migrate_store
+from pipelines.store import StoreSettings, connect_creating
+from schemas.migrations import CLICKHOUSE, MigrationError
 from services.control.database import open_database
 from services.control.migrate import migrate as migrate_control
 
@@ -71,3 +74,8 @@ def migrate(profile: Profile, store_url: str) -> None:
     engine = open_database(control_url(profile.data))
     migrate_control(engine, time.time_ns())
     engine.dispose()
+    try:
+        with connect_creating(StoreSettings(store_url)) as client:
+            migrate_store(client, CLICKHOUSE, time.time_ns())
+    except MigrationError as error:
+        raise Failure(f"the store's schema cannot be brought up to date: {error}", code=Exit.REFUSED) from error

@@ -12,6 +12,7 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor
 
 from pipelines.flink.context import Context
+from pipelines.flink.task import begin_task
 from schemas.arrow import from_ipc, to_ipc
 from transforms.step import Fold
 
@@ -55,6 +56,7 @@ class FoldOperator(KeyedProcessFunction):
         self._make_fold = make_fold
 
     def open(self, runtime_context: RuntimeContext) -> None:
+        begin_task()
         self._fold = self._make_fold()
         self._segments = runtime_context.get_map_state(
             MapStateDescriptor(_SEGMENTS, Types.STRING(), Types.PICKLED_BYTE_ARRAY())

@@ -1,11 +1,11 @@
 """Runs a job in a Flink of its own (MiniCluster, thread mode) from the newest checkpoint until it is told to stop."""
 
 import json
+import logging
 import socket
 import sys
 import sysconfig
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,6 @@ from subprocess import Popen, TimeoutExpired
 from pyflink.common import Configuration, JobStatus
 from pyflink.common.job_client import JobClient
 from pyflink.datastream import StreamExecutionEnvironment
-from pyflink.java_gateway import get_gateway
 from ruamel.yaml import YAML
 
 from pipelines.flink.checkpoints import newest, pin
@@ -49,8 +48,6 @@ def run_local(name: str, build: Build, settings: ObserveSettings, stop: threadin
         client = env.execute_async(name)
         _watch(client, jvm, f"http://127.0.0.1:{port}", stop)
         client.cancel().result()
-        # Otherwise each Java object that is collected from now on would complain that nobody answers.
-        get_gateway().shutdown()
     finally:
         _end(jvm)
 
@@ -95,7 +92,7 @@ def _all_running(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return all(vertex["status"] == "RUNNING" for vertex in json.load(answer)["vertices"])
-    except urllib.error.URLError:
+    except OSError:
         return False
 
 
@@ -108,6 +105,8 @@ def _reason(client: JobClient, status: JobStatus) -> str:
 
 
 def _end(jvm: Popen[bytes]) -> None:
+    # From here on py4j would log an error for each Java object that Python still holds.
+    logging.disable(logging.ERROR)
     jvm.terminate()
     try:
         jvm.wait(10)

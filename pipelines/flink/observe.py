@@ -3,6 +3,9 @@
 What reaches the store in which order matters once: the `requests` row of a record says that its spans are
 queryable, so it follows them through the same sink task. `traces` and `usage` have a task of their own, so that
 neither waits for the other; inserting waits for the store without the interpreter's lock.
+
+Each task thread runs one Python operator (`task.py`): `batch` and `observe` are fused into one by PyFlink, and
+what follows a Python operator is not chained to it.
 """
 
 from functools import partial
@@ -44,7 +47,7 @@ def observe(records: DataStream, settings: ObserveSettings) -> tuple[DataStream,
     observer = ObserveOperator(settings.limits, settings.buckets)
     facts = _named(batches.process(observer, output_type=ELEMENT), "observe")
     # ("spans", 0, Arrow IPC of SPANS), ("messages", 0, ...), ..., ("requests", 0, Arrow IPC of REQUESTS)
-    skeletons = facts.get_side_output(SKELETONS)
+    skeletons = facts.get_side_output(SKELETONS).disable_chaining()
     # ("skeletons", 3, Arrow IPC of those SKELETONS that belong to bucket 3)
     bucketed = skeletons.key_by(lambda element: keys[element[1]], key_type=Types.LONG())
     assembler = FoldOperator(partial(make_assemble, assemble_settings(settings)))

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pyflink.datastream import OutputTag, ProcessFunction, RuntimeContext
 
 from pipelines.flink.fold_operator import ELEMENT
+from pipelines.flink.task import begin_task
 from pipelines.stateless import FACTS, observe_records, split_by_bucket
 from schemas.arrow import from_ipc, to_ipc
 from schemas.limits import Limits
@@ -22,6 +23,7 @@ class ObserveOperator(ProcessFunction):
         self._buckets = buckets
 
     def open(self, runtime_context: RuntimeContext) -> None:
+        begin_task()
         self._book = compile_book()
         self._code_version = version("spanmill")
 

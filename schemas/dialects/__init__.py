@@ -8,20 +8,21 @@ are tried before; a field in `replaces` takes nothing from them. Adding a dialec
 A source is the name of an attribute, or a table:
   key | pattern | event | event_prefix | span   where: attribute, attribute by regular expression, span event (its
                           time), span event by prefix, or column of the span (name, scope, scope_version)
-  path, format            inside a JSON value (format json), one encoded twice (json2) or a Python literal (python);
-                          `*` in a path is the first element that has the rest
+  unless                  with a pattern: attributes that fit this expression are not meant
+  path, format            inside a JSON value (format json) or a Python literal (python); `*` in a path is the first
+                          element that has the rest
   extract                 regular expression whose first group is the value
   map                     words to words: a table of `maps`, or span_kinds, operation_kinds of the vocabulary
   match                   regular expressions to words: a table of `maps`, the first that is found in the value
-  unit                    of a time: s, ms, us, ns, or iso (an absolute time)
+  unit                    of a time: s, ms, ns, or iso (an absolute time)
   kind                    of a first-token time: first_chunk, first_content, server
-  if_key, if_no_key, if_scope (prefix), if_name (expression), if_provider, if_kind, if_positive (a count):
+  if_key, if_scope (prefix), if_name (expression), if_provider, if_kind
                           the source is read only for spans for which this holds
 """
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -52,8 +53,8 @@ FIELDS = (*TEXT_FIELDS, *LIST_FIELDS, *BOOL_FIELDS, *OTHER_FIELDS, *COUNTS)
 
 _TABLES = ("name", "title", "sources", "extends", "prefers", "replaces", "detect", "fields", "maps", "usage")
 _WHERE = ("key", "pattern", "event", "event_prefix", "span")
-_FORMATS = ("json", "json2", "python")
-_UNITS = ("s", "ms", "us", "ns", "iso")
+_FORMATS = ("json", "python")
+_UNITS = ("s", "ms", "ns", "iso")
 _TTFT_KINDS = ("first_chunk", "first_content", "server")
 _COLUMNS = ("name", "scope", "scope_version")
 _SHARED_MAPS = ("span_kinds", "operation_kinds")
@@ -69,6 +70,7 @@ class Source:
 
     key: str = ""
     pattern: str = ""
+    unless: str = ""
     event: str = ""
     event_prefix: str = ""
     span: str = ""
@@ -80,12 +82,10 @@ class Source:
     unit: str = ""
     kind: str = ""
     if_key: str = ""
-    if_no_key: str = ""
     if_scope: str = ""
     if_name: str = ""
     if_provider: tuple[str, ...] = ()
     if_kind: tuple[str, ...] = ()
-    if_positive: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _value(file: str, where: str, wanted: Any, value: Any) -> Any:
         if type(value) is not wanted:
             raise _fail(file, where, f"must be {wanted.__name__}, not {value!r}")
         return value
-    if isinstance(value, dict):
+    if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
         return tuple(sorted(value.items()))
     if isinstance(value, str):
         return tuple(value.split(".")) if where.endswith(".path") else (value,)
@@ -173,7 +173,7 @@ def _source(file: str, where: str, value: Any, maps: Mapping[str, Any]) -> Sourc
     if sum(bool(getattr(source, place)) for place in _WHERE) != 1:
         raise _fail(file, where, f"needs exactly one of {', '.join(_WHERE)}")
     choices = (("format", _FORMATS), ("unit", _UNITS), ("kind", _TTFT_KINDS), ("span", _COLUMNS))
-    for name, allowed in (*choices, ("if_positive", COUNTS)):
+    for name, allowed in choices:
         if getattr(source, name) and getattr(source, name) not in allowed:
             raise _fail(file, f"{where}.{name}", f"must be one of {', '.join(allowed)}")
     for name in ("map", "match"):
@@ -181,7 +181,7 @@ def _source(file: str, where: str, value: Any, maps: Mapping[str, Any]) -> Sourc
             raise _fail(file, f"{where}.{name}", f"no table maps.{getattr(source, name)}")
     for expression in maps.get(source.match, ()):
         _check_pattern(file, f"maps.{source.match}", expression)
-    for name in ("pattern", "extract", "if_name"):
+    for name in ("pattern", "unless", "extract", "if_name"):
         _check_pattern(file, f"{where}.{name}", getattr(source, name))
     return source
 
@@ -208,8 +208,9 @@ def read_dialect(path: Path, others: Mapping[str, Path]) -> Dialect:
         raise _fail(file, min(unknown), "unknown key")
     if table.get("name") != path.stem:
         raise _fail(file, "name", f"must be {path.stem}")
+    others = {name: other for name, other in others.items() if name != path.stem}  # no dialect extends itself
     before, after = (_bases(file, table, key, others) for key in ("prefers", "extends"))
-    maps = {name: value for base in (*after, *before) for name, value in base.maps.items()} | table.get("maps", {})
+    maps = _maps(file, table.get("maps", {}), (*before, *after))
     return Dialect(
         name=table["name"],
         title=table.get("title", table["name"]),
@@ -225,6 +226,18 @@ def _bases(file: str, table: dict, key: str, others: Mapping[str, Path]) -> list
     if unknown:
         raise _fail(file, key, f"no dialect {unknown[0]}")
     return [read_dialect(others[base], others) for base in table.get(key, ())]
+
+
+def _maps(file: str, own: Mapping[str, Any], bases: Sequence[Dialect]) -> dict[str, Mapping[str, str]]:
+    """Its own tables and those of the bases, whose sources mean their own: a name stands for one table only."""
+    maps = {name: words for base in bases for name, words in base.maps.items()}
+    for name, words in own.items():
+        if name in maps:
+            raise _fail(file, f"maps.{name}", "is a table of a dialect that it extends")
+        if not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
+            raise _fail(file, f"maps.{name}", "must map words to words")
+        maps[name] = words
+    return maps
 
 
 def _merged(

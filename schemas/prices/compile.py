@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from hashlib import blake2b
-from itertools import product
 
 from genai_prices import types
 from genai_prices.data_units import unit_data
 
 from schemas.prices import Discount, Supplement
-from schemas.prices.index import Context
+from schemas.prices.index import Context, combinations
 
 DAY_NS = 86_400 * 10**9
 # Families of units that a span does not count: hours of audio, pixels.
@@ -53,15 +52,8 @@ class Period:
 
 def contexts(model: types.ModelInfo, rules: Supplement, provider: str) -> list[Context]:
     """Every combination of request contexts that can change the model's price, the standard one first."""
-    values: dict[str, list[str | None]] = {}
     pairs = [pair for variant in model.price_variants or () for pair in variant.when.items()]
-    pairs += [rule.context for rule in rules.contexts(provider, model.id)]
-    for key, value in pairs:
-        options = values.setdefault(key, [None])
-        if value not in options:
-            options.append(value)
-    chosen = product(*([(key, value) for value in options] for key, options in values.items()))
-    return [frozenset((key, value) for key, value in pairs if value is not None) for pairs in chosen]
+    return combinations([*pairs, *(rule.context for rule in rules.contexts(provider, model.id))])
 
 
 def periods(model: types.ModelInfo, context: Context, rules: Supplement, provider: str) -> list[Period]:

@@ -1,9 +1,10 @@
 """The book's models by name: the package's own matchers, indexed so that a look-up does not walk every model."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from itertools import product
 
 from genai_prices import types
 
@@ -11,6 +12,27 @@ Context = frozenset[tuple[str, str]]
 STANDARD: Context = frozenset()
 
 _COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
+
+
+def write_context(context: Context) -> str:
+    """`key=value` pairs, sorted, joined by ','."""
+    return ",".join(f"{key}={value}" for key, value in sorted(context))
+
+
+def read_context(label: str) -> Context:
+    """The inverse of `write_context`."""
+    return frozenset((key, value) for key, _, value in (pair.partition("=") for pair in label.split(",") if pair))
+
+
+def combinations(pairs: Iterable[tuple[str, str]]) -> list[Context]:
+    """Every context that can be made of `pairs`, with one value for a key, the standard one first."""
+    values: dict[str, list[str | None]] = {}
+    for key, value in pairs:
+        options = values.setdefault(key, [None])
+        if value not in options:
+            options.append(value)
+    chosen = product(*([(key, value) for value in options] for key, options in values.items()))
+    return [frozenset((key, value) for key, value in pairs if value is not None) for pairs in chosen]
 
 
 @dataclass(frozen=True)
@@ -21,10 +43,17 @@ class Model:
     id: str
     plans: Mapping[Context, int]
 
-    def plan(self, context: Context) -> int:
-        """The plan of a call in `context`; what does not change this model's price is left out of account."""
-        known = frozenset().union(*self.plans)
-        return self.plans[context & known]
+    def plan(self, context: Context) -> int | None:
+        """The plan of a call in `context`; what does not change this model's price is left out of account.
+
+        None for a model that only a contract lists, in a context that no contract is about.
+        """
+        return self.plans.get(context & self.pairs)
+
+    @property
+    def pairs(self) -> Context:
+        """All that changes this model's price."""
+        return frozenset().union(*self.plans)
 
 
 @dataclass(frozen=True)

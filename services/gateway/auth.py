@@ -21,7 +21,12 @@ from services.gateway.answers import Refusal, Refused, unavailable
 
 _RETRY_AFTER_S = 2
 _REST_AFTER_FAILURE_S = 1.0
+_LOOK_UP_TIMEOUT_S = 2.0
 _MOST_KEYS = 10_000
+
+
+class _Unanswered(Exception):
+    """The control database failed, or did not answer in time."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class KeyRing:
             return entry
         try:
             return await self._look_up(sha256, now)
-        except SQLAlchemyError as error:
+        except _Unanswered as error:
             if entry is not None and entry.grant is not None and now - entry.at < self._stale_s:
                 return entry
             raise unavailable("the API key cannot be checked at the moment", _RETRY_AFTER_S) from error
@@ -95,7 +100,7 @@ class KeyRing:
         under_way = self._under_way.get(sha256)
         if under_way is None:
             if self._failed_at is not None and now - self._failed_at < _REST_AFTER_FAILURE_S:
-                raise SQLAlchemyError("the control database failed a moment ago")
+                raise _Unanswered("the control database failed a moment ago")
             under_way = asyncio.ensure_future(self._fetch(sha256))
             self._under_way[sha256] = under_way
             under_way.add_done_callback(lambda _: self._under_way.pop(sha256))
@@ -105,10 +110,11 @@ class KeyRing:
         loop = asyncio.get_running_loop()
         at = self._clock()
         try:
-            grant = await loop.run_in_executor(self._executor, self._find, sha256)
-        except SQLAlchemyError:
+            async with asyncio.timeout(_LOOK_UP_TIMEOUT_S):
+                grant = await loop.run_in_executor(self._executor, self._find, sha256)
+        except (SQLAlchemyError, TimeoutError) as error:
             self._failed_at = self._clock()
-            raise
+            raise _Unanswered(str(error)) from error
         entry = _Entry(grant, at)
         self._known.pop(sha256, None)
         self._unknown.pop(sha256, None)

@@ -40,12 +40,12 @@ class Memory:
         }
 
     def statement_settings(self) -> dict[str, int]:
-        """Limits of one statement: beyond a quarter it sorts and groups on disk, beyond a half it fails."""
+        """Limits of one statement, its answer included: beyond a quarter it sorts and groups on disk, beyond a half
+        it fails."""
         return {
             "max_memory_usage": self.total // 2,
             "max_bytes_before_external_sort": self.total // 4,
             "max_bytes_before_external_group_by": self.total // 4,
-            "max_result_bytes": self.total // 4,
         }
 
 

@@ -7,13 +7,13 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from services.store.body import Body, ClientGone, Receive
 from services.store.encoding import Deflate, deflater
 from services.store.engine import Answer, Connection, Engine, Stream
+from services.store.lanes import Lane, Lanes
 from services.store.protocol import Call, StoreError, Summary, content_type, exception_block, parse_call
 from services.store.sessions import Sessions
 from services.store.statements import Insert, output_format, several, streams
@@ -27,33 +27,6 @@ log = logging.getLogger("spanmill.store")
 _PIECE_BYTES = 2**20
 
 
-@dataclass(frozen=True)
-class Lanes:
-    """How many statements run at once, apart for INSERTs so that neither kind starves the other, and may wait."""
-
-    inserts: int = 2
-    others: int = 4
-    waiting: int = 64
-
-
-class _Lane:
-    def __init__(self, width: int, waiting: int) -> None:
-        self._running = asyncio.Semaphore(width)
-        self._most = width + waiting
-        self._present = 0
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        if self._present >= self._most:
-            raise StoreError(202, "TOO_MANY_SIMULTANEOUS_QUERIES", f"{self._present} statements run or wait")
-        self._present += 1
-        try:
-            async with self._running:
-                yield
-        finally:
-            self._present -= 1
-
-
 class Truncated(Exception):
     """An answer that had begun ends with an error: the connection must break, so that nobody takes it as whole."""
 
@@ -65,8 +38,8 @@ class Store:
         self._engine = engine
         self._password = password
         self._sessions = Sessions(engine.connect)
-        self._inserts = _Lane(lanes.inserts, lanes.waiting)
-        self._others = _Lane(lanes.others, lanes.waiting)
+        self._inserts = Lane(lanes.inserts, lanes.waiting)
+        self._others = Lane(lanes.others, lanes.waiting)
         # One more than can run, so that a KILL always finds a thread.
         self._threads = ThreadPoolExecutor(lanes.inserts + lanes.others + 1, "statement")
 
@@ -104,9 +77,9 @@ class Store:
         if not sql.strip():
             await _answer(send, 200, [], b"Ok.\n")
             return
-        if several(sql):
-            raise StoreError(62, "SYNTAX_ERROR", "multi-statements are not allowed")
         async with self._others.turn():
+            if await self._run(several, sql):
+                raise StoreError(62, "SYNTAX_ERROR", "multi-statements are not allowed")
             await self._query(call, sql, receive, send)
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -135,13 +108,13 @@ class Store:
                 await asyncio.shield(self._run(inserter.close))
 
     async def _query(self, call: Call, sql: bytes, receive: Receive, send: Send) -> None:
-        format_name = output_format(sql) or call.format
+        format_name = await self._run(output_format, sql) or call.format
         try:
             text = sql.decode()
         except UnicodeDecodeError as error:
             raise StoreError(36, "BAD_ARGUMENTS", "the statement is not UTF-8") from error
         async with self._connection(call, sql) as connection:
-            if streams(sql, format_name) and not call.wait_end:
+            if not call.wait_end and await self._run(streams, sql, format_name):
                 stream = await self._run(connection.stream, text, format_name)
                 try:
                     await self._send_stream(call, format_name, stream, receive, send)

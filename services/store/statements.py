@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Comments, literals and quoted identifiers are one token each, so that a keyword inside them is not seen.
+# Comments, literals and quoted identifiers are one token each, so that a keyword inside them is not seen; `open`
+# begins one that does not end in these bytes.
 _TOKEN = re.compile(
     rb"""(?P<space>\s+|--[^\n]*|/\*.*?\*/)
     |(?P<quoted>'(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*")
+    |(?P<open>/\*|['`"])
     |(?P<word>[A-Za-z_][A-Za-z_0-9]*)
     |(?P<other>.)""",
     re.DOTALL | re.VERBOSE,
@@ -56,11 +58,16 @@ class _Word:
     depth: int
 
 
-def _words(sql: bytes) -> Iterator[_Word]:
-    """Words outside of literals and comments, and `;`, with the depth of parentheses around them."""
+def _words(sql: bytes, complete: bool = True) -> Iterator[_Word]:
+    """Words outside of literals and comments, and `;`, with the depth of parentheses around them.
+
+    Raises Unfinished at a token that the bytes after `sql` may still change, unless `sql` is complete.
+    """
     depth = 0
     for match in _TOKEN.finditer(sql):
         token = match[0]
+        if not complete and (match.lastgroup == "open" or match.end() == len(sql)):
+            raise Unfinished
         if match.lastgroup == "word" or token == b";":
             yield _Word(token, match.start(), match.end(), depth)
         elif token in (b"(", b"[", b"{"):
@@ -80,15 +87,13 @@ def split_insert(body: bytes, complete: bool) -> Insert:
     Raises NotAnInsert for any other statement (INSERT ... SELECT too), Unfinished when more bytes may change
     the answer.
     """
-    words = _words(body)
+    words = _words(body, complete)
     first = next(words, None)
-    if first is None or (first.end == len(body) and not complete):
-        raise NotAnInsert if complete else Unfinished
-    if first.text.upper() != b"INSERT":
+    if first is None and not complete:
+        raise Unfinished
+    if first is None or first.text.upper() != b"INSERT":
         raise NotAnInsert
     for word in words:
-        if word.end == len(body) and not complete:
-            raise Unfinished
         keyword = word.text.upper()
         if word.depth != 0:
             continue
@@ -106,13 +111,12 @@ def split_insert(body: bytes, complete: bool) -> Insert:
 
 
 def _with_format(body: bytes, keyword: _Word, name: _Word | None, complete: bool) -> Insert:
-    if name is None or name.end == len(body):
-        if not complete:
-            raise Unfinished
-        if name is None:
-            raise NotAnInsert
+    if name is None:
+        raise NotAnInsert if complete else Unfinished
     tail = _FORMAT_TAIL.match(body, name.end)
     start = tail.end() if tail else name.end
+    if start == len(body) and not complete and not body.endswith(b"\n"):
+        raise Unfinished
     return Insert(body[: keyword.start].decode(), name.text.decode(), start)
 
 

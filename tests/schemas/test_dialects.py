@@ -84,6 +84,8 @@ def test_a_field_that_is_replaced_takes_nothing_from_what_the_dialect_extends() 
             GOOD + '[fields]\nkind = [{ span = "name", match = "names" }]\n[maps.names]\n\'(\' = "llm"\n',
             "acme.toml: maps.names: bad expression",
         ),
+        ('name = "acme"\nextends = ["acme"]\n', "acme.toml: extends: no dialect acme"),
+        (GOOD + "[maps.names]\na = 1\n", "acme.toml: maps.names: must map words to words"),
         ('name = "acme"\nextends = ["nobody"]\n', "acme.toml: extends: no dialect nobody"),
         (GOOD + "[usage]\nexclusive = 1\n", "acme.toml: usage.exclusive: must be bool, not 1"),
         (GOOD + "[[detect]]\nrank = 1\n", "acme.toml: detect.rank: 1 is taken by acme"),
@@ -93,6 +95,12 @@ def test_a_bad_table_is_refused_with_its_file_and_key(tmp_path: Path, text: str,
     with pytest.raises(DialectError) as refusal:
         read(tmp_path, text)
     assert str(refusal.value).startswith(says)
+
+
+def test_a_dialect_cannot_change_the_words_of_one_that_it_extends(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text('name = "base"\n[maps.names]\na = "b"\n')
+    with pytest.raises(DialectError, match="acme.toml: maps.names: is a table of a dialect that it extends"):
+        read(tmp_path, 'name = "acme"\nextends = ["base"]\n[maps.names]\na = "c"\n')
 
 
 def test_every_kind_that_a_dialect_maps_to_is_a_kind() -> None:

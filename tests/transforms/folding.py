@@ -1,11 +1,12 @@
 """Runs the assemble fold over calls in time, and says what a table holds after it."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-from tests.transforms.skeletons import SECOND, START, table
+from tests.transforms.skeletons import START, table
 from transforms.step import Fold, apply
 
 Row = dict[str, Any]
@@ -47,6 +48,13 @@ class Run:
         """The ledger as a reader sees it: by entry_id the row of the greatest version."""
         return _greatest(self.rows("usage"), "entry_id")
 
+    def usage_cost(self) -> dict[str, int]:
+        """Nano-dollars of each span, summed over the ledger."""
+        costs: dict[str, int] = defaultdict(int)
+        for row in self.usage().values():
+            costs[row["span_id"]] += row["cost_nano"] or 0
+        return dict(costs)
+
     def traces(self) -> dict[tuple[str, str], Row]:
         """By org and trace_id the row of the greatest version, without what depends on the first sight."""
         rows = _greatest(self.rows("traces"), "org", "trace_id")
@@ -56,10 +64,8 @@ class Run:
 def _greatest(rows: list[Row], *keys: str) -> dict[Any, Row]:
     found: dict[Any, Row] = {}
     for row in rows:
-        key = tuple(row[name] for name in keys) if len(keys) > 1 else row[keys[0]]
+        named = tuple(row[name] for name in keys)
+        key = named[0] if len(named) == 1 else named
         if key not in found or row["version"] >= found[key]["version"]:
             found[key] = row
     return found
-
-
-TICK = SECOND

@@ -23,8 +23,11 @@ def span_id(number: int) -> str:
     return f"{number:016x}"
 
 
-def skeleton(span: int, parent: int = 0, **columns: Any) -> dict[str, Any]:
-    """One sighting of a span: ids are small numbers, parent 0 for a root; its version follows its content."""
+def skeleton(span: int, parent: int = 0, size: int = 0, **columns: Any) -> dict[str, Any]:
+    """One sighting of a span with `size` attributes: ids are small numbers, parent 0 for a root.
+
+    Its version follows its content, as it does for a span that was decoded.
+    """
     row = dict.fromkeys(SKELETONS.names, "") | {
         "org": "acme", "team": "blue", "key_id": "k1", "trace_id": trace_id(0), "span_id": span_id(span),
         "parent_span_id": span_id(parent) if parent else "", "name": f"span {span}", "kind": "chain",
@@ -36,7 +39,7 @@ def skeleton(span: int, parent: int = 0, **columns: Any) -> dict[str, Any]:
     if "version" not in columns:
         content = repr(sorted((name, str(value)) for name, value in row.items() if name != "version"))
         digest = blake2b(content.encode(), digest_size=5).digest()
-        row["version"] = ENDED + (len(columns) << 40) + int.from_bytes(digest, "big")
+        row["version"] = ENDED + (size << 40) + int.from_bytes(digest, "big")
     return row
 
 
@@ -45,7 +48,8 @@ def call(span: int, parent: int = 0, **columns: Any) -> dict[str, Any]:
     priced = {"cost_nano": 100, "cost_status": "priced", "price_id": "p1"}
     usage = {"input_tokens": 10, "output_tokens": 5, "token_source": "reported"}
     answer = {"kind": "llm", "provider": "openai", "request_model": "gpt-4o", "operation": "chat"}
-    return skeleton(span, parent, **({"billable": True} | answer | usage | priced | columns))
+    facts: dict[str, Any] = {"billable": True} | answer | usage | priced | columns
+    return skeleton(span, parent, **facts)
 
 
 def table(rows: list[dict[str, Any]]) -> pa.Table:
@@ -67,6 +71,7 @@ def sightings(draw: st.DrawFn, spans: int = 8, traces: int = 2) -> dict[str, Any
         "duration_ns": draw(st.integers(0, 5)),
         "status": draw(st.sampled_from(["ok", "error"])),
         "session_id": draw(st.sampled_from(["", "s1", "s2"])),
+        "size": draw(st.integers(0, 2)),
     }
     if draw(st.booleans()):
         return skeleton(draw(st.integers(1, spans)), parent, **columns)
@@ -79,10 +84,10 @@ def sightings(draw: st.DrawFn, spans: int = 8, traces: int = 2) -> dict[str, Any
 
 @st.composite
 def families(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Spans of one trace without loops, each sighted once: mostly calls, many with one response id."""
-    rows = []
-    for span in range(1, draw(st.integers(2, 6)) + 1):
-        parent, start = draw(st.integers(0, span - 1)), START + draw(st.integers(0, 2))
+    """Spans of one trace, each sighted once: mostly calls, many with one response id; the first may close a loop."""
+    rows, spans = [], draw(st.integers(2, 6))
+    for span in range(1, spans + 1):
+        parent, start = draw(st.integers(0, spans if span == 1 else span - 1)), START + draw(st.integers(0, 2))
         if draw(st.integers(0, 3)) == 0:
             rows.append(skeleton(span, parent, start_time=start))
             continue

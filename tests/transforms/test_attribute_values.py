@@ -2,7 +2,7 @@ import math
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -73,6 +73,7 @@ VALUES = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.text(max_size=3), VALUES, max_size=4), max_size=5))
 def test_a_batch_gives_what_each_value_gives_alone_in_order(maps: list[dict]):
     found = built(*(span(number + 1, attributes=own) for number, own in enumerate(maps)))

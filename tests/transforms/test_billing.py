@@ -19,10 +19,8 @@ def ledger(rows: list[Row]) -> list[Row]:
 
 def billed(rows: list[Row]) -> set[str]:
     """The spans whose entries do not cancel out."""
-    costs: dict[str, int] = defaultdict(int)
-    for row in ledger(rows):
-        costs[row["span_id"]] += row["cost_nano"] or 0
-    return {span for span, cost in costs.items() if cost}
+    run = Run(make_assemble(AssembleSettings())).send(rows).drain()
+    return {span for span, cost in run.usage_cost().items() if cost}
 
 
 def entries(rows: list[Row]) -> list[tuple[str, int | None, str]]:
@@ -65,6 +63,14 @@ def test_a_child_of_the_same_response_id_bills_though_its_parent_knows_more() ->
     assert [entry for entry, _, _ in entries([outer, inner])] == ["charge", "reversal", "charge"]
 
 
+def test_a_failed_attempt_below_a_call_of_the_same_response_id_is_its_duplicate() -> None:
+    failed = call(2, 1, response_id="r", input_tokens=None, output_tokens=None, cost_nano=None)
+    assert entries([call(1, response_id="r"), failed])[1:] == [
+        ("charge", None, ""),
+        ("reversal", None, f"duplicate of {span_id(1)}"),
+    ]
+
+
 def test_calls_without_a_response_id_or_of_other_traces_are_no_duplicates() -> None:
     assert (
         len(billed([call(1), call(2), call(3, response_id="r", trace_id=trace_id(7)), call(4, response_id="r")])) == 4
@@ -75,7 +81,7 @@ def test_a_duplicate_turned_ancestor_gives_the_call_back_to_its_descendant() -> 
     """The better record is an ancestor of the other, but the span between them comes last."""
     outer, inner = call(1, response_id="r", cache_read_tokens=4), call(3, 2, response_id="r")
     run = Run(make_assemble(AssembleSettings())).send([outer, inner])
-    assert sum(row["cost_nano"] for row in run.usage().values() if row["span_id"] == span_id(3)) == 0
+    assert run.usage_cost() == {span_id(1): 100, span_id(3): 0}
     run.send([skeleton(2, 1)], SECOND)
     costs = {(row["span_id"], row["entry"]): row["cost_nano"] for row in run.usage().values()}
     assert costs == {
@@ -88,6 +94,13 @@ def test_a_duplicate_turned_ancestor_gives_the_call_back_to_its_descendant() -> 
 
 def test_of_a_loop_of_calls_one_bills() -> None:
     assert len(billed([call(1, 3), call(2, 1), call(3, 2)])) == 1
+
+
+def test_a_loop_that_closes_late_gives_the_call_back_to_the_span_that_is_last_now() -> None:
+    run = Run(make_assemble(AssembleSettings())).send([call(1, 3), call(3, 2)])
+    assert run.usage_cost() == {span_id(1): 100, span_id(3): 0}
+    run.send([call(2, 1)], SECOND)
+    assert run.usage_cost() == {span_id(1): 0, span_id(2): 0, span_id(3): 100}
 
 
 def test_a_span_that_is_no_call_by_its_fuller_record_is_taken_back() -> None:

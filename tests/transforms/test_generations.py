@@ -10,10 +10,10 @@ USAGE = '{"prompt_tokens": 7, "completion_tokens": 3}'
 GEMINI = '{"usage_metadata": {"prompt_token_count": 7, "candidates_token_count": 3, "total_token_count": 10}}'
 
 
-def gen_ai(scope: str = "x", operation: str = "chat", model: str = "gpt-4", name: str = "x", **more: Any) -> Sent:
+def gen_ai(usage: dict[str, int], scope: str = "x", operation: str = "chat") -> Sent:
     """A call in the words of the GenAI conventions; keys without their prefix."""
-    keys = {"system": "openai", "operation.name": operation, "request.model": model, **more}
-    return Sent({f"gen_ai.{key}": value for key, value in keys.items() if value}, scope=scope, name=name)
+    keys = {"system": "openai", "operation.name": operation, "request.model": "gpt-4", **usage}
+    return Sent({f"gen_ai.{key}": value for key, value in keys.items() if value}, scope=scope)
 
 
 def with_more(sent: Sent, **more: Any) -> Sent:
@@ -26,9 +26,9 @@ LANGFUSE = {"langfuse.observation.type": "generation", "langfuse.observation.mod
 ADK = {"gen_ai.system": "gcp.vertex.agent", "gen_ai.request.model": "openai/gpt-4"}
 
 GENERATIONS = {
-    "OpenTelemetry GenAI before 1.27": (gen_ai(**OLD), "gen_ai"),
+    "OpenTelemetry GenAI before 1.27": (gen_ai(OLD), "gen_ai"),
     "Traceloop 0.40": (
-        with_more(gen_ai("opentelemetry.instrumentation.openai.v1", operation="", **OLD), llm__request__type="chat"),
+        with_more(gen_ai(OLD, "opentelemetry.instrumentation.openai.v1", ""), llm__request__type="chat"),
         "traceloop",
     ),
     "OpenInference of 2024, counts in the body": (
@@ -44,14 +44,14 @@ GENERATIONS = {
         Sent({**LANGFUSE, "langfuse.observation.usage_details": '{"input": 5, "input_cached": 2, "output": 3}'}),
         "langfuse",
     ),
-    "MLflow with the conventions' keys": (with_more(gen_ai(**NEW), mlflow__spanType='"CHAT_MODEL"'), "mlflow"),
-    "Pydantic AI 1": (gen_ai("pydantic-ai", **NEW), "pydantic_ai"),
+    "MLflow with the conventions' keys": (with_more(gen_ai(NEW), mlflow__spanType='"CHAT_MODEL"'), "mlflow"),
+    "Pydantic AI 1": (gen_ai(NEW, "pydantic-ai"), "pydantic_ai"),
     "Google ADK 1": (
         Sent({**ADK, "gcp.vertex.agent.llm_response": GEMINI}, scope="gcp.vertex.agent", name="call_llm"),
         "google_adk",
     ),
     "Semantic Kernel": (
-        gen_ai(operation="chat.completions", **{"response.prompt_tokens": 7, "response.completion_tokens": 3}),
+        gen_ai({"response.prompt_tokens": 7, "response.completion_tokens": 3}, operation="chat.completions"),
         "gen_ai",
     ),
     "unknown, camel case": (
@@ -73,6 +73,10 @@ GENERATIONS = {
         Sent({"genai.model": "gpt-4", "genai.token_count.input": 7, "genai.token_count.output": 3}),
         "inferred",
     ),
+    "unknown, only the answer as it came": (
+        Sent({"llm.model": "gpt-4", "llm.response.body": f'{{"id": "chatcmpl-1", "usage": {USAGE}}}'}),
+        "inferred",
+    ),
     "unknown, a usage object": (
         Sent({"app.request.model": "gpt-4", "app.usage": USAGE, "app.total_tokens": 10}),
         "inferred",
@@ -90,6 +94,24 @@ def test_other_generations_and_unknown_libraries_are_read(sent: Sent, dialect: s
         ("openai", "openai/gpt-4"),
     )
     assert (row["input_tokens"], row["output_tokens"], row["token_source"]) == (7, 3, "reported")
+
+
+def test_keys_of_a_second_dialect_fill_what_the_first_lacks() -> None:
+    both = {
+        "langfuse.observation.type": "generation",
+        "llm.model_name": "gpt-4",
+        "llm.token_count.prompt": 7,
+        "llm.token_count.completion": 3,
+        "gen_ai.response.id": "chatcmpl-1",
+    }
+    row = fact(Sent(both, scope="litellm"))
+    assert (row["dialect"], row["response_model"], row["response_id"]) == ("langfuse", "gpt-4", "chatcmpl-1")
+    assert (row["input_tokens"], row["output_tokens"]) == (7, 3)
+
+
+def test_the_answer_as_it_came_gives_its_id() -> None:
+    body = f'{{"usage": {USAGE}, "id": "chatcmpl-1"}}'
+    assert fact(Sent({"llm.model": "gpt-4", "llm.response.body": body}))["response_id"] == "chatcmpl-1"
 
 
 def test_claude_code_counts_four_disjoint_buckets() -> None:

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.isolate import isolate
@@ -9,6 +9,7 @@ class Poison(Exception):
     pass
 
 
+@settings(deadline=None)
 @given(count=st.integers(0, 60), bad=st.sets(st.integers(0, 59)))
 def test_exactly_the_bad_items_are_found_and_all_others_pass_once_in_order(count: int, bad: set[int]):
     def attempt(start: int, stop: int) -> list[int]:

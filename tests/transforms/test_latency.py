@@ -157,6 +157,12 @@ def test_a_call_that_says_that_it_did_not_stream_has_no_first_token() -> None:
     assert fact(Sent(sent))["ttft_ns"] is None
 
 
+def test_a_first_chunk_is_believed_even_of_a_call_that_says_that_it_did_not_stream() -> None:
+    sent = {"openinference.span.kind": "LLM", "llm.invocation_parameters": '{"stream": false}'}
+    row = fact(Sent(sent, events=(("First Token Stream Event", 250, {}),)))
+    assert (row["ttft_ns"], row["streaming"]) == (250 * MS, True)
+
+
 def test_an_agent_has_no_first_token_of_its_own() -> None:
     sent = {"gen_ai.operation.name": "invoke_agent", "gen_ai.response.time_to_first_chunk": 0.2}
     assert fact(Sent(sent))["ttft_ns"] is None

@@ -6,6 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.arrow import SPANS
+from schemas.dialects import dialects
+from schemas.limits import LIMITS
 from tests.transforms.spans import CAPTURES, Sent, captured, counted_spans, decoded, expected, fact, facts, request
 from transforms.normalise import normalise
 
@@ -193,6 +195,26 @@ def test_a_clients_cost_is_whole_nano_dollars_rounded_half_to_even(usd: Any, nan
 
 def test_a_cost_of_zero_on_a_failed_call_is_not_known() -> None:
     assert [row["client_cost_nano"] for row in counted_spans("langfuse/error_429")] == [None]
+
+
+def test_a_model_name_of_10_kilobytes_is_cut_and_flagged() -> None:
+    row = fact(Sent({"gen_ai.operation.name": "chat", "gen_ai.request.model": "m" * 10_000}))
+    assert (row["request_model"], row["flags"]) == ("m" * LIMITS.name_bytes, ["name_cut"])
+
+
+def test_a_long_list_of_long_tags_is_cut() -> None:
+    row = fact(Sent({"gen_ai.operation.name": "chat", "tag.tags": ["t" * 1_000] * 1_000}))
+    assert row["tags"] == ["t" * 256] * 100
+
+
+def test_every_expression_in_the_dialects_is_one_that_the_engine_takes() -> None:
+    keys = pl.Series(["gen_ai.usage.input_tokens"])
+    for dialect in dialects():
+        patterns = [pattern for clause in dialect.detect for pattern in clause.key_patterns]
+        for source in (source for sources in dialect.sources.values() for source in sources):
+            patterns += [source.pattern, source.unless, source.extract, source.if_name]
+        for pattern in filter(None, patterns):
+            assert len(keys.str.contains(pattern)) == 1
 
 
 def test_a_batch_is_read_as_its_spans_one_by_one_are() -> None:

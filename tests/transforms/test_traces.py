@@ -214,4 +214,4 @@ def test_state_of_another_version_is_refused() -> None:
     for name in one.state:
         state = one.state | {name: b"\x09" + one.state[name][1:]}
         with pytest.raises(UnknownSchemaVersion, match="version 9"):
-            FOLD(state, [*[None]][0], one.now + 60 * SECOND)
+            FOLD(state, None, one.now + 60 * SECOND)

@@ -1,5 +1,6 @@
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -140,6 +141,21 @@ def test_while_the_database_is_locked_known_keys_are_served_and_unknown_ones_tol
     ring.clock.now += 1
     assert ring.grant(secret).key_id == key_id
     assert ring.grant(unseen).org == "acme"
+
+
+def test_a_database_that_hangs_is_not_waited_for(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
+    key_id, secret = new_key(ring.engine)
+    ring.grant(secret)
+    hang = threading.Event()
+    ring.executor.submit(hang.wait)
+    ring.clock.now += 10
+    with monkeypatch.context() as patch:
+        patch.setattr(auth, "_LOOK_UP_TIMEOUT_S", 0.05)
+        assert ring.grant(secret).key_id == key_id
+        assert ring.refusal(None) is Refusal.UNAVAILABLE
+    hang.set()
+    ring.clock.now += 1
+    assert ring.grant(None).org == "local"
 
 
 def test_a_key_found_revoked_is_not_served_from_the_cache_when_the_database_fails(ring: Ring) -> None:

@@ -1,0 +1,194 @@
+"""Lays contracts over the price book: plans in which a contract's periods replace the rows of the book.
+
+For each organisation, seller and model with contracts, and each context, the plan holds the book's rows cut by the
+periods of the contracts for everybody, and those cut by the periods of the organisation's own; so whatever the time,
+exactly one row fits. It does so for each moment at which something more became known.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
+from typing import Any
+
+import polars as pl
+
+from schemas.price_book import PriceBook, price_column
+from schemas.prices.compile import DAY_NS
+from schemas.prices.contracts import Contract, ContractError, Entry
+from schemas.prices.index import STANDARD, Context, Model, Provider, combinations, read_context, write_context
+from transforms.pricing import limit
+
+Row = dict[str, Any]  # of PriceBook.rows
+_END = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A period in which `entry` is in force: UTC ns, `end` is exclusive and None if there is none."""
+
+    start: int
+    end: int | None
+    entry: Entry
+
+
+def timeline(entries: Iterable[Entry]) -> list[Piece]:
+    """What is in force when, of entries about the same prices: no overlap, in order of time, gaps where none speaks."""
+    by_order = sorted(entries, key=lambda entry: entry.order, reverse=True)
+    edges = sorted({edge for entry in by_order for edge in (entry.contract.effective_from, _end(entry.contract))})
+    found: list[Piece] = []
+    for start, end in pairwise(edges):
+        covering = (e for e in by_order if e.contract.effective_from <= start and _end(e.contract) >= end)
+        winner = next(covering, None)
+        if winner is None:
+            continue
+        if found and found[-1].entry is winner and found[-1].end == start:
+            start = found.pop().start
+        found.append(Piece(start, None if end == _END else end, winner))
+    return found
+
+
+def _end(contract: Contract) -> int:
+    return _or(contract.effective_to, _END)
+
+
+def require_sound(contract: Contract) -> None:
+    """Raises ContractError if the contract covers no time, or its prices leave no exact cost."""
+    if contract.effective_from >= _end(contract):
+        raise ContractError("it ends before it begins")
+    thresholds = [band.above for band in contract.bands]
+    if thresholds and (thresholds[0] is not None or len(set(thresholds)) < len(thresholds)):
+        raise ContractError("its first band starts at no number of tokens, each other one at one of its own")
+    for band in contract.bands:
+        if any(price < 0 for _, price in band.prices):
+            raise ContractError("a price is negative")
+        if not band.prices:
+            raise ContractError("it states no price")
+        if sum(price * limit(unit) for unit, price in band.prices) >= 2**127:
+            raise ContractError("its prices are too high for an exact cost")
+
+
+def with_contracts(book: PriceBook, entries: Iterable[Entry]) -> PriceBook:
+    """The default book with contracts over it. What an organisation agreed on is seen in its own plans only.
+
+    A contract names a seller and a model of the book, by any name of the model that the seller's matchers take, or
+    ones that the book does not know. Raises ContractError for an entry that cannot hold (see `require_sound`).
+    """
+    stated: dict[tuple[str, str], dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+    for entry in entries:
+        require_sound(entry.contract)
+        made = entry.contract
+        listed = find_listed(book, made.provider, made.model)
+        stated[made.provider, listed.id if listed else made.model][made.org].append(entry)
+    plans = _Plans(book)
+    contracts: dict[tuple[str, str, str], Model] = {}
+    unlisted: dict[tuple[str, str], frozenset[str]] = {}
+    for (seller, model), by_org in sorted(stated.items()):
+        listed = find_listed(book, seller, model)
+        for org in sorted(by_org):
+            layers = [by_org[layer] for layer in dict.fromkeys(("", org)) if layer in by_org]
+            contracts[org, seller, model] = plans.compose(seller, model, listed, layers)
+            if listed is None:
+                unlisted[org, model] = unlisted.get((org, model), frozenset()) | {seller}
+    rows = pl.DataFrame(plans.rows, schema=book.rows.schema)
+    return replace(book, rows=pl.concat([book.rows, rows]), contracts=contracts, unlisted=unlisted)
+
+
+def find_listed(book: PriceBook, seller: str, model: str) -> Model | None:
+    """The model of the book that `seller` sells under this id or name, its own or one of another seller."""
+    found = book.providers.get(seller)
+    if found is None:
+        return None
+    sellers: list[Provider] = [found, *(book.providers[other] for other in found.fallbacks)]
+    by_id = next((listed for one in sellers if (listed := one.by_id(model))), None)
+    return by_id or book.find_model(found, model)
+
+
+class _Plans:
+    """The plans that contracts bring, numbered after those of the book, and their rows."""
+
+    def __init__(self, book: PriceBook) -> None:
+        self._book = book
+        self._next = int(book.rows["plan"].max() or 0) + 1  # type: ignore[arg-type]
+        self.rows: list[Row] = []
+
+    def compose(self, seller: str, model: str, listed: Model | None, layers: Sequence[Sequence[Entry]]) -> Model:
+        """The model as it is bought under `layers` of entries, each over the one before it."""
+        own = listed if listed and listed.provider == seller else None
+        by_context = [_by_context(layer) for layer in layers]
+        agreed = {pair for context in chain(*by_context) for pair in context}
+        plans: dict[Context, int] = {}
+        for context in combinations([*sorted(own.pairs if own else STANDARD), *sorted(agreed)]):
+            # a model borrowed from another seller has its standard price only
+            base = (own.plan(context) if own else listed.plan(STANDARD)) if listed else None
+            here = [layer.get(context, []) for layer in by_context]
+            if any(here):
+                plans[context] = self._add(base, here, seller, model, write_context(context))
+            elif base is not None:
+                plans[context] = base
+        return Model(seller, model, plans)
+
+    def _add(
+        self, base: int | None, layers: Sequence[Sequence[Entry]], seller: str, model: str, context: str
+    ) -> int:
+        below = [] if base is None else self._book.rows.filter(plan=base).to_dicts()
+        moments = sorted({entry.known_from for layer in layers for entry in layer})
+        for since, until in zip([None, *moments], [*moments, None], strict=True):
+            rows = below
+            for layer in layers:
+                known = timeline(entry for entry in layer if since is not None and entry.known_from <= since)
+                named = {"provider": seller, "model": model, "context": context}
+                rows = [*_around(rows, known), *(named | row for piece in known for row in _rows_of(piece))]
+            self.rows += [{**row, "plan": self._next, "known_from": since, "known_to": until} for row in rows]
+        self._next += 1
+        return self._next - 1
+
+
+def _by_context(entries: Iterable[Entry]) -> dict[Context, list[Entry]]:
+    found: dict[Context, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        found[read_context(entry.contract.context)].append(entry)
+    return found
+
+
+def _around(rows: Iterable[Row], pieces: Sequence[Piece]) -> Iterator[Row]:
+    """`rows` without the time of those `pieces` that state prices."""
+    taken = [(piece.start, _or(piece.end, _END)) for piece in pieces if piece.entry.contract.bands]
+    for row in rows:
+        start, end = _or(row["effective_from"], -_END), _or(row["effective_to"], _END)
+        left: list[tuple[int, int]] = []
+        for first, last in taken:
+            if first < end and last > start:
+                left.append((start, first))
+                start = last
+        for first, last in [*left, (start, end)]:
+            if first < last:
+                bounds = {
+                    "effective_from": None if first == -_END else first,
+                    "effective_to": None if last == _END else last,
+                }
+                yield row | bounds
+
+
+def _or(bound: int | None, unbounded: int) -> int:
+    return unbounded if bound is None else bound
+
+
+def _rows_of(piece: Piece) -> Iterator[Row]:
+    entry = piece.entry
+    bands = entry.contract.bands
+    ends = [*(band.above for band in bands[1:]), None]
+    for band, up_to in zip(bands, ends, strict=False):
+        yield {
+            "price_id": entry.price_id(band.above),
+            "org": entry.contract.org,
+            "effective_from": piece.start,
+            "effective_to": piece.end,
+            "hours_from": 0,
+            "hours_to": DAY_NS,
+            "input_above": band.above,
+            "input_up_to": up_to,
+            "free": False,
+            "source": f"contract {entry.entry_id}",
+            **{price_column(unit): price for unit, price in band.prices},
+        }
