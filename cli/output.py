@@ -10,8 +10,11 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-talk = Console(stderr=True, highlight=False)
-paper = Console(highlight=False, soft_wrap=True)
+# Without a terminal there is no width to fit into: wide enough that nothing is cut.
+_WIDE = 200
+
+talk = Console(stderr=True, highlight=False, soft_wrap=True)
+paper = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 
 
 class Form(StrEnum):

@@ -10,6 +10,9 @@ from transforms.step import State
 
 Writes = dict[str, bytes | None]
 
+# Chunks dropped in one tick: after a long stop all are due at once, and one tick must not hold them all.
+CHUNKS_PER_TICK = 8
+
 
 def revive(state: State, head: Head, hashes: np.ndarray) -> list[Block]:
     """What the cold chunks know of the traces of `hashes`; a chunk is read only when it holds one of them."""
@@ -38,8 +41,8 @@ def store(state: State, head: Head, quiet: Block, due: int) -> tuple[Head, Write
 
 
 def expire(state: State, head: Head, awake: Block, now: int) -> tuple[Head, Writes, list[Block]]:
-    """Drop the chunks that are due; their traces, without those that came back to `awake` or a newer chunk."""
-    due = int(np.searchsorted(head.dues, now, side="right"))
+    """Drop chunks that are due, the oldest first; their traces, without those back in `awake` or a newer chunk."""
+    due = min(int(np.searchsorted(head.dues, now, side="right")), CHUNKS_PER_TICK)
     expired: list[Block] = []
     writes: Writes = {}
     for chunk in range(head.first, head.first + due):

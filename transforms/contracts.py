@@ -128,9 +128,7 @@ class _Plans:
                 plans[context] = base
         return Model(seller, model, plans)
 
-    def _add(
-        self, base: int | None, layers: Sequence[Sequence[Entry]], seller: str, model: str, context: str
-    ) -> int:
+    def _add(self, base: int | None, layers: Sequence[Sequence[Entry]], seller: str, model: str, context: str) -> int:
         below = [] if base is None else self._book.rows.filter(plan=base).to_dicts()
         moments = sorted({entry.known_from for layer in layers for entry in layer})
         for since, until in zip([None, *moments], [*moments, None], strict=True):

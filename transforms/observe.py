@@ -12,11 +12,13 @@ from schemas.arrow import DEAD_LETTERS, MESSAGES, REQUESTS, SKELETONS, SPAN_LOGS
 from schemas.limits import Limits
 from schemas.price_book import PriceBook
 from transforms.columns import pc
+from transforms.count_text import TokenCache
 from transforms.dead_letters import Refused, dead_letters
 from transforms.decode import decode, decode_logs
 from transforms.isolate import isolate
 from transforms.logs import span_logs
 from transforms.messages import messages
+from transforms.missing_tokens import fill_missing
 from transforms.normalise import normalise
 from transforms.otlp import LOGS, TRACES
 from transforms.pricing import price
@@ -50,17 +52,21 @@ class Observed:
     skeletons: pa.Table
 
 
-def observe(raw: pa.Table, book: PriceBook, limits: Limits, code_version: str) -> Observed:
+def observe(
+    raw: pa.Table, book: PriceBook, limits: Limits, code_version: str, tokens: TokenCache | None = None
+) -> Observed:
     """Run every stateless step over the records of `raw` (schema RAW).
 
     A span on which a step raises, whatever it raises, goes to the dead letters with the name of the step and the class
     of the error: the batch is split by records and then by spans until the culprit stands alone, and all the rest is
-    kept. Only a lack of memory passes through, as that says nothing about the data.
+    kept. Only a lack of memory passes through, as that says nothing about the data. `tokens` spares counting a message
+    again that an earlier batch had.
     """
+    cache = TokenCache(0) if tokens is None else tokens
     found = isolate(
-        raw.num_rows, lambda start, stop: _observe(raw.slice(start, stop - start), book, limits), (StepError,)
+        raw.num_rows, lambda start, stop: _observe(raw.slice(start, stop - start), book, limits, cache), (StepError,)
     )
-    parts = found.results + [_by_items(raw.slice(row, 1), error, book, limits) for row, error in found.bad]
+    parts = found.results + [_by_items(raw.slice(row, 1), error, book, limits, cache) for row, error in found.bad]
     united = _unite(parts)
     letters = united.tables["dead_letters"]
     versions = pa.array([code_version] * letters.num_rows, pa.string())
@@ -70,10 +76,11 @@ def observe(raw: pa.Table, book: PriceBook, limits: Limits, code_version: str) -
     )
 
 
-def _observe(raw: pa.Table, book: PriceBook, limits: Limits) -> Observed:
+def _observe(raw: pa.Table, book: PriceBook, limits: Limits, tokens: TokenCache) -> Observed:
     decoded = _step("decode", decode, raw, limits)
     normalised = _step("normalise", normalise, decoded)
     said = _step("messages", messages, decoded, normalised, limits)
+    normalised = _step("count", fill_missing, normalised, said, decoded, tokens)
     priced = _step("price", _price, decoded.spans, normalised, book)
     rows = _step("rows", span_rows, decoded, normalised, said, priced, limits)
     logs = _observe_logs(raw, limits)
@@ -133,7 +140,7 @@ def _unknown_signals(raw: pa.Table) -> tuple[pa.Table, pa.Table]:
     return dead_letters(strange, refused, "decode", ""), request_rows(strange, ones, ones, signals)
 
 
-def _by_items(record: pa.Table, failure: Exception, book: PriceBook, limits: Limits) -> Observed:
+def _by_items(record: pa.Table, failure: Exception, book: PriceBook, limits: Limits, tokens: TokenCache) -> Observed:
     """`observe` for one record (a row of RAW) that makes a step fail, span by span."""
     try:
         ones = split(record["body"][0].as_py() or b"")
@@ -147,7 +154,7 @@ def _by_items(record: pa.Table, failure: Exception, book: PriceBook, limits: Lim
     items = items.set_column(items.schema.get_field_index("offset"), "offset", pa.array(range(len(ones)), pa.int64()))
     items = items.set_column(items.schema.get_field_index("body"), "body", pa.array(ones, pa.binary()))
     found = isolate(
-        len(ones), lambda start, stop: _observe(items.slice(start, stop - start), book, limits), (StepError,)
+        len(ones), lambda start, stop: _observe(items.slice(start, stop - start), book, limits, tokens), (StepError,)
     )
     refused = [_with_positions(part.tables["dead_letters"], record) for part in found.results]
     return _whole(record, found.results, pa.concat_tables([*refused, _letters(record, found.bad, ones)]), len(ones))

@@ -9,10 +9,13 @@ The response's model is tried before the request's. For each, in this order, the
    `model_match` in the book takes the name, else the one first-party provider that lists it. Two takers are none.
 3 and 4 do not make the publisher of open weights the seller.
 A provider that is named and that the book does not know is never replaced by another.
+
+A model that contracts list and the book does not is matched apart (`match_unlisted`): by the same readings, by the
+provider's name as it came, and where none is named by the one seller that the contracts name for it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.price_book import PriceBook
 from schemas.prices.index import STANDARD, Context, Model, Provider
@@ -31,22 +34,57 @@ class Match:
     model: Model
     rule: str
 
-    def plan(self, context: Context) -> int:
+    def plan(self, context: Context) -> int | None:
         """The plan of price rows in a context; as in genai-prices, a model borrowed from another seller has its
-        standard price only."""
+        standard price only. None as in `Model.plan`."""
         return self.model.plan(context if self.model.provider == self.seller else STANDARD)
 
 
 def match(provider: str | None, request_model: str | None, response_model: str | None, book: PriceBook) -> Match | None:
     """The model that a call used, None where no rule leads to the book."""
     provider = (provider or "").strip().lower()
-    for name in (response_model, request_model):
-        if not name or len(name) > _LONGEST_NAME or len(provider) > _LONGEST_NAME:
-            continue
-        for rule, seller, spelling in _readings(provider, name.strip().lower(), book):
+    for name in _names(provider, response_model, request_model):
+        for rule, seller, spelling in _readings(provider, name, book):
             if model := _find(seller, spelling, rule, book):
                 return Match(seller.id, model, rule)
     return None
+
+
+def under_contract(found: Match | None, org: str, book: PriceBook) -> Match | None:
+    """The match with the plans that the contracts of `org`, else those for everybody, make of the book's."""
+    contract = book.contract(org, found.seller, found.model.id) if found else None
+    return replace(found, model=contract) if found and contract else found
+
+
+def match_unlisted(
+    provider: str | None, request_model: str | None, response_model: str | None, org: str, book: PriceBook
+) -> Match | None:
+    """The model that a call used, of those that only contracts of `org` or for everybody list; else None."""
+    if not book.unlisted:
+        return None
+    provider = (provider or "").strip().lower()
+    for name in _names(provider, response_model, request_model):
+        for rule, seller, spelling in _contract_readings(provider, name, org, book):
+            if seller in book.sellers(org, spelling) and (model := book.contract(org, seller, spelling)):
+                return Match(seller, model, f"contract,{rule}")
+    return None
+
+
+def _names(provider: str, *models: str | None) -> list[str]:
+    """The names that are looked up, lower case."""
+    return [] if len(provider) > _LONGEST_NAME else [n.strip().lower() for n in models if n and len(n) <= _LONGEST_NAME]
+
+
+def _contract_readings(provider: str, name: str, org: str, book: PriceBook) -> Iterator[tuple[str, str, str]]:
+    """(rule, seller, name) in the order in which to try them."""
+    for rule, spelling in _spellings(name, book):
+        yield rule, provider, spelling
+    for rule, seller, spelling in _readings(provider, name, book):
+        yield rule, seller.id, spelling
+    if _is_open(provider, book):
+        for rule, spelling in _spellings(name, book):
+            sellers = book.sellers(org, spelling)
+            yield from ((f"owner,{rule}", seller, spelling) for seller in sellers if len(sellers) == 1)
 
 
 def _find(seller: Provider, spelling: str, rule: str, book: PriceBook) -> Model | None:
@@ -58,7 +96,7 @@ def _find(seller: Provider, spelling: str, rule: str, book: PriceBook) -> Model 
 
 def _readings(provider: str, name: str, book: PriceBook) -> Iterator[tuple[str, Provider, str]]:
     """(rule, seller, name) in the order in which to try them."""
-    is_open = not provider or provider in book.names.open_names
+    is_open = _is_open(provider, book)
     seller = None if is_open else _seller(provider, book)
     if seller:
         for rule, spelling in _spellings(name, book):
@@ -76,6 +114,10 @@ def _readings(provider: str, name: str, book: PriceBook) -> Iterator[tuple[str, 
             owner = _owner(spelling, book)
             if owner and not _served_by_anybody(spelling, owner, book):
                 yield f"owner,{rule}", owner, spelling
+
+
+def _is_open(provider: str, book: PriceBook) -> bool:
+    return not provider or provider in book.names.open_names
 
 
 def _believes(seller: Provider | None, prefix: Provider, book: PriceBook) -> bool:

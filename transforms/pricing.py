@@ -16,7 +16,7 @@ from genai_prices.data_units import unit_data
 
 from schemas.price_book import YOCTO_PER_NANO, PriceBook, price_column
 from schemas.prices.index import Context
-from transforms.price_match import Match, match, match_unlisted
+from transforms.price_match import match, match_unlisted, under_contract
 
 # Columns of `calls` that are not named as the unit is in genai-prices. Any other usage key is read if it is there.
 _COLUMNS = {
@@ -80,15 +80,13 @@ def _fitting_rows(calls: pl.DataFrame, plans: pl.Series, book: PriceBook) -> pl.
         "plan", "effective_from", "effective_to", "hours_from", "hours_to", "input_above", "input_up_to", "known_from",
         "known_to",
     ).with_row_index("row")  # fmt: skip
-    received = "received_at" if "received_at" in calls.columns else pl.lit(None, pl.Int64)
+    received = pl.col("received_at") if "received_at" in calls.columns else pl.lit(0, pl.Int64)
     calls = calls.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("call"),
         plans.alias("plan"),
         "start_ns",
         pl.col("input_tokens").fill_null(0),
-        pl.coalesce(pl.when(pl.col("received_at") > 0).then("received_at"), _LATEST).alias("known_at")
-        if "received_at" in calls.columns
-        else pl.lit(_LATEST).alias("known_at"),
+        pl.when(received > 0).then(received).otherwise(_LATEST).alias("known_at"),
     )
     start, of_day, size = pl.col("start_ns"), pl.col("start_ns") % _DAY_NS, pl.col("input_tokens")
     fits = [
@@ -105,10 +103,10 @@ def _fitting_rows(calls: pl.DataFrame, plans: pl.Series, book: PriceBook) -> pl.
 
 
 def _plans(calls: pl.DataFrame, book: PriceBook) -> list[pl.Series]:
-    """The plans of each call (Int32, NULL where there is none), the one that goes first in the first series.
+    """The plans of each call (Int32, NULL where there is none); of the rows that fit, that of the first plan holds.
 
-    A distinct name is matched once. A plan of a model that only contracts list may not cover the time of the call; then
-    the one holds that the book gives it.
+    A distinct name is matched once. A model that only contracts list goes first, as their periods may not cover the
+    time of the call.
     """
     buyer = pl.lit("")
     if book.orgs and "org" in calls.columns:
@@ -118,16 +116,17 @@ def _plans(calls: pl.DataFrame, book: PriceBook) -> list[pl.Series]:
     distinct = calls.unique(maintain_order=True)
     names = distinct.select(_MODEL_KEYS).unique().rows()
     models = {(seller, asked, answered): match(seller, asked, answered, book) for seller, asked, answered in names}
-    unlisted: list[int | None] = []
-    listed: list[int | None] = []
+    plans: dict[str, list[int | None]] = {"unlisted": [], "listed": []}
     for call in distinct.iter_rows(named=True):
-        named = tuple(call[key] for key in _MODEL_KEYS)
+        seller, asked, answered = (call[key] for key in _MODEL_KEYS)
         context = _context(call, book)
-        unlisted.append(_plan(match_unlisted(call["buyer"], *named, book), context))
-        listed.append(_plan(models[named], context, call["buyer"], book))
-    distinct = distinct.with_columns(pl.Series("own", own, pl.Int32), pl.Series("plan", plans, pl.Int32))
-    found = calls.join(distinct, on=keys, how="left", nulls_equal=True, maintain_order="left")
-    return [found["own"], found["plan"]] if book.unlisted else [found["plan"]]
+        listed = under_contract(models[seller, asked, answered], call["buyer"], book)
+        unlisted = match_unlisted(seller, asked, answered, call["buyer"], book)
+        plans["listed"].append(listed and listed.plan(context))
+        plans["unlisted"].append(unlisted and unlisted.plan(context))
+    distinct = distinct.with_columns(pl.Series(kind, found, pl.Int32) for kind, found in plans.items())
+    joined = calls.join(distinct, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    return [joined[kind] for kind in (("unlisted", "listed") if book.unlisted else ("listed",))]
 
 
 def _context(call: dict[str, str | bool | None], book: PriceBook) -> Context:

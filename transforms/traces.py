@@ -132,7 +132,7 @@ def _quiet(block: Block, now: int, settings: AssembleSettings) -> np.ndarray:
 
 
 def _emitted(block: Block, emit: np.ndarray, now: int) -> Block:
-    """`block` with the rows just emitted written down, and nothing fresh."""
+    """`block` with the rows just emitted written down."""
     traces = block.traces.with_columns(
         emitted=pl.Series(np.where(emit, block.counts(), block.traces["emitted"]), dtype=pl.UInt32),
         emitted_at=pl.Series(np.where(emit, now, block.traces["emitted_at"])),

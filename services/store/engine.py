@@ -7,17 +7,17 @@ one, and only a session with state of its own keeps one (`sessions.py`).
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import chdb
 from chdb import ChdbError
 
 from services.store.protocol import Call, EngineError, Summary
-from services.store.statements import Insert
 
 
 class FolderInUse(Exception):
@@ -84,6 +84,10 @@ class Engine:
         connection = Connection(chdb.connect(self._folder))
         connection.set(self._memory.statement_settings())
         return connection
+
+    def spool(self) -> IO[bytes]:
+        """A file without a name on the disk of the data: gone when it is closed, or the process is."""
+        return tempfile.TemporaryFile(dir=self._folder, buffering=0)
 
     def kill(self, query_id: str) -> None:
         """Asks the statement with this id to stop; nothing when there is none."""
@@ -162,10 +166,14 @@ class Connection:
         with engine_errors():
             return Stream(self._raw.send_query(sql, format_name))
 
-    def insert(self, insert: Insert, format_name: str) -> "Inserter":
-        """Starts an INSERT whose rows are pushed. Raises EngineError."""
-        with engine_errors():
-            return Inserter(self._raw.send_insert(insert.statement, format_name))
+    def insert(self, statement: str, format_name: str, rows: IO[bytes]) -> Summary:
+        """Runs an INSERT with the rows in a file. Raises EngineError.
+
+        Not through chdb's own streaming inserter: that one reports success for rows that the table refused
+        (disk full, too many parts), seen in chdb 4.4.0.
+        """
+        source = f"FROM INFILE '/dev/fd/{rows.fileno()}' COMPRESSION 'none' FORMAT {format_name}"
+        return self.query(f"{statement}\n{source}", "Null").summary
 
 
 class Stream:
@@ -181,28 +189,5 @@ class Stream:
         return None if part is None else part.bytes()
 
     def close(self) -> None:
-        with engine_errors():
-            self._raw.close()
-
-
-class Inserter:
-    """Rows on their way into a table, in constant memory; nothing is visible before `finish`."""
-
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
-
-    def append(self, data: bytes) -> None:
-        """Raises EngineError for data that the format refuses."""
-        with engine_errors():
-            self._raw.append(data)
-
-    def finish(self) -> Summary:
-        """Commits. Raises EngineError; then nothing of the last block was written."""
-        with engine_errors():
-            done = self._raw.finish()
-        return Summary(written_rows=done.rows_written, written_bytes=done.bytes_written)
-
-    def close(self) -> None:
-        """Gives up what was not finished."""
         with engine_errors():
             self._raw.close()

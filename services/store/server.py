@@ -6,9 +6,9 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, closing
 from functools import partial
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from services.store.body import Body, ClientGone, Receive
 from services.store.encoding import Deflate, deflater
@@ -16,7 +16,7 @@ from services.store.engine import Answer, Connection, Engine, Stream
 from services.store.lanes import Lane, Lanes
 from services.store.protocol import Call, StoreError, Summary, content_type, exception_block, parse_call
 from services.store.sessions import Sessions
-from services.store.statements import Insert, output_format, several, streams
+from services.store.statements import Insert, names_a_file, output_format, several, streams
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
@@ -80,6 +80,8 @@ class Store:
         async with self._others.turn():
             if await self._run(several, sql):
                 raise StoreError(62, "SYNTAX_ERROR", "multi-statements are not allowed")
+            if await self._run(names_a_file, sql):
+                raise StoreError(48, "NOT_IMPLEMENTED", "INFILE and OUTFILE are for clients, not for servers")
             await self._query(call, sql, receive, send)
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -95,17 +97,22 @@ class Store:
             await asyncio.shield(self._run(lent.__exit__, None, None, None))
 
     async def _insert(self, call: Call, insert: Insert, body: Body) -> Summary:
-        """Pushes the rows as they come; what the client did not send to its end is given up."""
+        """Spools the rows as they come, and inserts them when the client has sent them to their end."""
         if call.read_only:
             raise StoreError(164, "READONLY", "cannot execute an INSERT in readonly mode; use POST")
         async with self._connection(call, insert.statement.encode()) as connection:
-            inserter = await self._run(connection.insert, insert, insert.format or _input_format(call))
-            try:
-                async for rows in body.rows(_PIECE_BYTES):
-                    await self._run(inserter.append, rows)
-                return await self._run(inserter.finish)
-            finally:
-                await asyncio.shield(self._run(inserter.close))
+            with closing(self._engine.spool()) as spool:
+                await self._spool(body, spool)
+                format_name = insert.format or _input_format(call)
+                return await self._run(connection.insert, insert.statement, format_name, spool)
+
+    async def _spool(self, body: Body, spool: IO[bytes]) -> None:
+        try:
+            async for rows in body.rows(_PIECE_BYTES):
+                await self._run(spool.write, rows)
+            await self._run(spool.seek, 0)
+        except OSError as error:
+            raise StoreError(243, "NOT_ENOUGH_SPACE", f"the rows cannot be spooled: {error}") from error
 
     async def _query(self, call: Call, sql: bytes, receive: Receive, send: Send) -> None:
         format_name = await self._run(output_format, sql) or call.format

@@ -134,8 +134,7 @@ def streams(sql: bytes, format_name: str) -> bool:
     """Whether the answer may be sent while the query runs: a plain SELECT in a format without head and foot."""
     if format_name not in STREAMED_FORMATS or first_word(sql) not in (b"SELECT", b"WITH", b"FROM"):
         return False
-    keywords = {word.text.upper() for word in _words(sql)}
-    return keywords.isdisjoint({b"TOTALS", b"OUTFILE"})
+    return b"TOTALS" not in {word.text.upper() for word in _words(sql)}
 
 
 def several(sql: bytes) -> bool:
@@ -143,3 +142,10 @@ def several(sql: bytes) -> bool:
     words = iter(_words(sql))
     ended = any(word.text == b";" and word.depth == 0 for word in words)
     return ended and any(word.text != b";" for word in words)
+
+
+def names_a_file(sql: bytes) -> bool:
+    """Whether the statement reads FROM INFILE or writes INTO OUTFILE."""
+    words = [word.text.upper() for word in _words(sql)]
+    pairs = set(zip(words, words[1:], strict=False))
+    return not pairs.isdisjoint({(b"FROM", b"INFILE"), (b"INTO", b"OUTFILE")})

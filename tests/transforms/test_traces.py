@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.transforms.folding import Run
 from tests.transforms.skeletons import SECOND, START, call, families, sightings, skeleton, span_id, trace_id
+from transforms.cold import CHUNKS_PER_TICK
 from transforms.segments import UnknownSchemaVersion
 from transforms.traces import AssembleSettings, make_assemble
 
@@ -122,6 +123,20 @@ def test_a_trace_that_came_back_is_not_final_before_its_own_horizon() -> None:
     assert {row["state"] for row in one.rows("traces")} == {"provisional"}
     one.drain()
     assert [row["span_count"] for row in one.rows("traces") if row["state"] == "final"] == [2]
+    assert one.state == {}
+
+
+def test_after_a_long_stop_the_cold_is_dropped_by_and_by() -> None:
+    one = run()
+    for number in range(20):
+        one.send([skeleton(1, trace_id=trace_id(number))], 2 * SECOND)
+    one.send([], 6 * SECOND)
+    chunks = [name for name in one.state if name.startswith("cold/")]
+    one.send([], 3600 * SECOND)
+    left = [name for name in one.state if name.startswith("cold/")]
+    assert len(left) == len(chunks) - CHUNKS_PER_TICK > 0
+    one.drain()
+    assert len([row for row in one.rows("traces") if row["state"] == "final"]) == 20
     assert one.state == {}
 
 

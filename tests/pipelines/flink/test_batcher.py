@@ -58,3 +58,14 @@ def test_a_record_larger_than_a_batch_leaves_at_once():
     (batch,) = batcher.process_element(_record(0, b"12345"), ctx)
     assert from_ipc(batch)["body"].to_pylist() == [b"12345"]
     assert isinstance(from_ipc(batch), pa.Table)
+
+
+def test_a_batch_gathers_as_long_as_the_one_before_took_but_not_for_ever():
+    batcher, ctx = _opened(FakeRuntime(), batch_bytes=10), FakeContext(now_ms=5_000)
+    for took, linger in ((900, 900), (60_000, 1_000), (0, 200)):
+        for _ in batcher.process_element(_record(0), ctx):
+            ctx.now_ms += took
+        ctx.timers.clear()
+        assert list(batcher.process_element(_record(1, b""), ctx)) == []
+        assert ctx.timers == {ctx.now_ms + linger}
+        ctx.advance(ctx.now_ms + linger, batcher.on_timer)

@@ -171,6 +171,28 @@ def test_an_answer_is_compressed_when_the_client_asks_for_it(store: StoreProcess
         assert reply.headers["content-encoding"] == encoding
 
 
+def test_a_statement_of_an_insert_may_have_settings_and_comments(store: StoreProcess, table: str):
+    statement = f"INSERT INTO {table} (a) SETTINGS max_threads = 1 -- why\n VALUES (1), (1 + 1)"
+    assert _post(store, statement).status_code == 200
+    assert _post(store, f"SELECT sum(a) FROM {table}").text == "3\n"
+
+
+def test_rows_that_the_table_does_not_take_are_not_acknowledged(store: StoreProcess, client: Client, table: str):
+    client.command(f"ALTER TABLE {table} MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1")
+    client.command(f"SYSTEM STOP MERGES {table}")
+    replies = [_post(store, "1\n", query=f"INSERT INTO {table} (a) FORMAT TSV") for _ in range(3)]
+    assert [reply.headers.get("x-clickhouse-exception-code") for reply in replies] == [None, "252", "252"]
+    assert client.command(f"SELECT count() FROM {table}") == 1
+
+
+def test_one_insert_is_one_part(store: StoreProcess, client: Client, table: str):
+    column = pa.chunked_array([pa.array([n], pa.uint64()) for n in range(50)])
+    reply = _post(store, to_ipc(pa.table({"a": column})), query=f"INSERT INTO {table} FORMAT ArrowStream")
+    assert reply.status_code == 200
+    sql = f"SELECT count() FROM system.parts WHERE table = '{table}' AND rows = 50"
+    assert client.command(sql) == 1
+
+
 def test_a_cut_request_inserts_nothing(store: StoreProcess, client: Client, table: str):
     connection = http.client.HTTPConnection("127.0.0.1", store.port)
     query = urlencode({"query": f"INSERT INTO spanmill.{table} (a) FORMAT TSV"})
@@ -197,6 +219,8 @@ def test_rows_that_cannot_be_parsed_are_refused_with_400(store: StoreProcess, ta
         ("SELECT groupArray(number) FROM numbers(1000000000)", {}, 500, "241"),
         ("SELECT repeat('x', 1000) FROM numbers(1000000) FORMAT JSON", {}, 500, "241"),
         (b"SELECT '\xff'", {}, 400, "36"),
+        ("SELECT 1 INTO OUTFILE '/tmp/out'", {}, 501, "48"),
+        ("INSERT INTO t FROM INFILE '/etc/hostname' FORMAT LineAsString", {}, 501, "48"),
         ("SELECT 1", {"session_id": "unknown", "session_check": "1"}, 500, "372"),
     ],
 )

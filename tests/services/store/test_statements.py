@@ -6,6 +6,7 @@ from services.store.statements import (
     Insert,
     NotAnInsert,
     Unfinished,
+    names_a_file,
     output_format,
     several,
     split_insert,
@@ -79,3 +80,9 @@ def test_only_plain_selects_in_formats_without_head_and_foot_are_streamed():
     assert not streams(b"SELECT 1", "JSON")
     assert not streams(b"SHOW TABLES", "TSV")
     assert not streams(b"SELECT a, count() FROM t GROUP BY a WITH TOTALS", "TSV")
+
+
+def test_files_of_the_server_are_noticed_but_not_columns_of_that_name():
+    assert names_a_file(b"SELECT 1 INTO  OUTFILE '/tmp/x'")
+    assert names_a_file(b"insert into t from infile '/etc/passwd' format CSV")
+    assert not names_a_file(b"SELECT infile, 'FROM INFILE' FROM t")

@@ -1,0 +1,57 @@
+import json
+from pathlib import Path
+
+import pytest
+from pyflink.datastream import StreamExecutionEnvironment
+
+from pipelines.flink.local import configuration
+from pipelines.flink.observe import assemble_settings, build
+from pipelines.flink.settings import load
+
+SPEC = Path(__file__).parents[3] / "jobs" / "observe.yaml"
+OPERATORS = ["assemble", "batch", "observe", "write facts", "write traces"]
+
+
+@pytest.fixture
+def settings(tmp_path):
+    asked = {"brokers": "127.0.0.1:9", "store_url": "http://127.0.0.1:9", "folder": str(tmp_path)}
+    (tmp_path / "settings.json").write_text(json.dumps(asked))
+    return load(SPEC, tmp_path / "settings.json")
+
+
+@pytest.fixture
+def graph(jvm, settings):
+    """The stream graph as Flink would deploy it."""
+    env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, 0))
+    build(env, settings)
+    return env._generate_stream_graph(clear_transformations=True)
+
+
+def test_every_operator_of_ours_has_its_name_and_its_uid_and_runs_alone_in_its_task(graph):
+    vertices = graph.getJobGraph().getVerticesAsArray()
+    names = [vertex.getName() for vertex in vertices]
+    assert sorted(names) == [
+        "Map",
+        "Source: spans_raw[1] -> Calc[2] -> TableToDataStream -> _stream_key_by_map_operator",
+        "_stream_key_by_map_operator",
+        "assemble",
+        "batch, observe",
+        "write facts",
+        "write traces",
+    ]
+    uids = {node.getTransformationUID() for node in graph.getStreamNodes().toArray()}
+    assert {"batch", "assemble", "write-facts", "write-traces"} <= uids
+
+
+def test_the_parallelism_reaches_every_task_and_the_key_groups_are_fixed(jvm, settings):
+    env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, 0))
+    build(env, settings.model_copy(update={"parallelism": 2}))
+    graph = env._generate_stream_graph(clear_transformations=True)
+    for vertex in graph.getJobGraph().getVerticesAsArray():
+        assert (vertex.getParallelism(), vertex.getMaxParallelism()) == (2, 128), vertex.getName()
+
+
+def test_the_fold_gets_the_times_of_the_settings(settings):
+    fold = assemble_settings(settings)
+    assert (fold.quiet_gap_ns, fold.horizon_ns, fold.tick_ns) == (5 * 10**9, 600 * 10**9, 10**9)
+    assert fold.max_trace_spans == settings.limits.trace_spans

@@ -1,0 +1,36 @@
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from pipelines.flink.settings import load
+
+SPEC = Path(__file__).parents[3] / "jobs" / "observe.yaml"
+ASKED = {"brokers": "b:1", "store_url": "http://s:1", "folder": "/data"}
+
+
+def _load(tmp_path, asked):
+    (tmp_path / "settings.json").write_text(json.dumps(asked))
+    return load(SPEC, tmp_path / "settings.json")
+
+
+def test_the_settings_file_is_laid_over_the_spec(tmp_path):
+    settings = _load(tmp_path, ASKED | {"quiet_gap_s": 0.5, "limits": {"trace_spans": 10}})
+    assert (settings.topic, settings.database, settings.quiet_gap_s) == ("spans.raw", "spanmill", 0.5)
+    assert (settings.limits.trace_spans, settings.limits.name_bytes) == (10, 1_024)
+
+
+@pytest.mark.parametrize("missing", sorted(ASKED))
+def test_a_missing_setting_is_named(tmp_path, missing):
+    asked = {key: value for key, value in ASKED.items() if key != missing}
+    with pytest.raises(ValidationError, match=missing):
+        _load(tmp_path, asked)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"colour": "red"}, {"buckets": 0}, {"buckets": 129}, {"parallelism": 0}, {"quiet_gap_s": 0}]
+)
+def test_a_setting_that_is_unknown_or_out_of_range_is_refused(tmp_path, wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        _load(tmp_path, ASKED | wrong)
