@@ -110,7 +110,7 @@ def in_beam(records: list[tuple], folder: Path) -> Rows:
 
 
 def in_flink(records: list[tuple], folder: Path, complete: Callable[[Rows], bool]) -> Rows:
-    from pyflink.common import JobStatus, Types
+    from pyflink.common import Types
     from pyflink.datastream import StreamExecutionEnvironment
     from pyflink.java_gateway import get_gateway
 
@@ -134,10 +134,11 @@ def in_flink(records: list[tuple], folder: Path, complete: Callable[[Rows], bool
         for stream in observe(_kept_open(env, source, row), settings):
             stream.map(partial(_keep_element, str(folder)), output_type=Types.STRING()).disable_chaining()
         client = env.execute_async("three engines")
+        ended = client.get_job_execution_result()
         deadline = time.monotonic() + 200
         while not complete(found := _read(folder)):
             assert time.monotonic() < deadline, {table: len(rows) for table, rows in found.items()}
-            assert client.get_job_status().result() == JobStatus.RUNNING
+            assert not ended.done(), ended.result()
             time.sleep(0.3)
         client.cancel().result()
         get_gateway().shutdown()

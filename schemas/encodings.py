@@ -65,9 +65,10 @@ class Encodings:
     def of(self, *models: str | None) -> Tokeniser:
         """How to count for the first of `models` that a rule names, else the default."""
         for model in models:
-            found = self.models.search(model.lower()) if model else None
-            if found:
-                return self.tokenisers[found[1]]
+            _, tuned, base = (model or "").lower().rpartition("ft:")
+            names = self.models.findall(base.partition(":")[0] if tuned else base)
+            if names:
+                return self.tokenisers[names[-1]]
         return self.default
 
 

@@ -16,7 +16,7 @@ import polars as pl
 from schemas.price_book import PriceBook, price_column
 from schemas.prices.compile import DAY_NS
 from schemas.prices.contracts import Contract, ContractError, Entry
-from schemas.prices.index import STANDARD, Context, Model, Provider, combinations, read_context, write_context
+from schemas.prices.index import STANDARD, Context, Model, Provider, combinations, read_context
 from transforms.pricing import limit
 
 Row = dict[str, Any]  # of PriceBook.rows
@@ -112,31 +112,33 @@ class _Plans:
         self._next = int(book.rows["plan"].max() or 0) + 1  # type: ignore[arg-type]
         self.rows: list[Row] = []
 
-    def compose(self, seller: str, model: str, listed: Model | None, layers: Sequence[Sequence[Entry]]) -> Model:
-        """The model as it is bought under `layers` of entries, each over the one before it."""
-        own = listed if listed and listed.provider == seller else None
-        by_context = [_by_context(layer) for layer in layers]
+    def compose(self, seller: str, model: str, listed: Model | None, orgs: Sequence[Sequence[Entry]]) -> Model:
+        """The model as it is bought under the entries of `orgs`, each over those before.
+
+        A request context that only contracts know makes no difference where none of them speaks.
+        """
+        own = listed.pairs if listed and listed.provider == seller else STANDARD  # what is borrowed has no contexts
+        by_context = [_by_context(entries) for entries in orgs]
         agreed = {pair for context in chain(*by_context) for pair in context}
         plans: dict[Context, int] = {}
-        for context in combinations([*sorted(own.pairs if own else STANDARD), *sorted(agreed)]):
-            # a model borrowed from another seller has its standard price only
-            base = (own.plan(context) if own else listed.plan(STANDARD)) if listed else None
-            here = [layer.get(context, []) for layer in by_context]
-            if any(here):
-                plans[context] = self._add(base, here, seller, model, write_context(context))
+        for context in combinations([*sorted(own), *sorted(agreed)]):
+            base = listed.plan(context & own) if listed else None
+            asked = dict.fromkeys((context & own, context))
+            layers = [layer[each] for layer in by_context for each in asked if each in layer]
+            if layers:
+                plans[context] = self._add(base, layers)
             elif base is not None:
                 plans[context] = base
         return Model(seller, model, plans)
 
-    def _add(self, base: int | None, layers: Sequence[Sequence[Entry]], seller: str, model: str, context: str) -> int:
+    def _add(self, base: int | None, layers: Sequence[Sequence[Entry]]) -> int:
         below = [] if base is None else self._book.rows.filter(plan=base).to_dicts()
         moments = sorted({entry.known_from for layer in layers for entry in layer})
         for since, until in zip([None, *moments], [*moments, None], strict=True):
             rows = below
             for layer in layers:
                 known = timeline(entry for entry in layer if since is not None and entry.known_from <= since)
-                named = {"provider": seller, "model": model, "context": context}
-                rows = [*_around(rows, known), *(named | row for piece in known for row in _rows_of(piece))]
+                rows = [*_around(rows, known), *(row for piece in known for row in _rows_of(piece))]
             self.rows += [{**row, "plan": self._next, "known_from": since, "known_to": until} for row in rows]
         self._next += 1
         return self._next - 1
@@ -173,13 +175,15 @@ def _or(bound: int | None, unbounded: int) -> int:
 
 
 def _rows_of(piece: Piece) -> Iterator[Row]:
-    entry = piece.entry
-    bands = entry.contract.bands
-    ends = [*(band.above for band in bands[1:]), None]
-    for band, up_to in zip(bands, ends, strict=False):
+    entry, made = piece.entry, piece.entry.contract
+    ends = [*(band.above for band in made.bands[1:]), None]
+    for band, up_to in zip(made.bands, ends, strict=False):
         yield {
             "price_id": entry.price_id(band.above),
-            "org": entry.contract.org,
+            "org": made.org,
+            "provider": made.provider,
+            "model": made.model,
+            "context": made.context,
             "effective_from": piece.start,
             "effective_to": piece.end,
             "hours_from": 0,

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 
-from pyflink.common import Configuration, JobStatus
+from py4j.protocol import Py4JNetworkError
+from pyflink.common import CompletableFuture, Configuration
 from pyflink.common.job_client import JobClient
 from pyflink.datastream import StreamExecutionEnvironment
 from ruamel.yaml import YAML
@@ -24,6 +25,7 @@ from pipelines.jars import fetch, jar_folder
 _PROJECT = Path(__file__).parent.parent.parent
 _PROFILE = _PROJECT / "flink-conf" / "embedded.yaml"
 _POLL_S = 0.1
+_END_S = 10.0
 
 Build = Callable[[StreamExecutionEnvironment, ObserveSettings], None]
 
@@ -77,15 +79,16 @@ def configuration(settings: ObserveSettings, port: int) -> Configuration:
 def _watch(client: JobClient, jvm: Popen[bytes], rest: str, stop: threading.Event) -> None:
     """Returns when `stop` is set. Raises when the job or its process ends before."""
     job, ready = str(client.get_job_id()), False
+    ended = client.get_job_execution_result()
     while not stop.wait(_POLL_S):
-        if jvm.poll() is not None:
-            raise JvmFailed(f"Java ended with {jvm.returncode}")
+        try:
+            if ended.done():
+                raise JobFailed(_reason(ended))
+        except (Py4JNetworkError, ConnectionError) as error:
+            raise JvmFailed(f"Java ended with {jvm.wait(_END_S)}") from error
         if not ready and _all_running(f"{rest}/jobs/{job}"):
             ready = True
             print(f"ready job={job} rest={rest}", flush=True)
-        status = client.get_job_status().result()
-        if status in (JobStatus.FAILED, JobStatus.CANCELED, JobStatus.FINISHED):
-            raise JobFailed(_reason(client, status))
 
 
 def _all_running(url: str) -> bool:
@@ -96,12 +99,12 @@ def _all_running(url: str) -> bool:
         return False
 
 
-def _reason(client: JobClient, status: JobStatus) -> str:
+def _reason(ended: CompletableFuture) -> str:
     try:
-        client.get_job_execution_result().result()
-    except Exception as error:  # py4j raises a class of its own for every Java exception
-        return f"{status.name}: {error}"
-    return status.name
+        ended.result()
+    except Exception as error:  # py4j makes a class of its own for every Java exception
+        return str(error)
+    return "its input ended"
 
 
 def _end(jvm: Popen[bytes]) -> None:
@@ -109,7 +112,7 @@ def _end(jvm: Popen[bytes]) -> None:
     logging.disable(logging.ERROR)
     jvm.terminate()
     try:
-        jvm.wait(10)
+        jvm.wait(_END_S)
     except TimeoutExpired:
         jvm.kill()
         jvm.wait()

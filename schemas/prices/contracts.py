@@ -8,7 +8,10 @@ is a further entry, and where two speak about the same time the one that was kno
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from hashlib import blake2b
+
+from schemas.prices.compile import YOCTO
 
 # Dollars of a contract are for so many units of the price book.
 _MILLION, _ONE = 10**6, 1
@@ -31,6 +34,20 @@ FIELDS: dict[str, tuple[str, int]] = {
 # An entry holds for what is received this long after it was written, when every reader has it: a reader asks more
 # often than this (see PriceFeed), so that a replay prices a call as the first run did.
 LEAD_NS = 6 * 10**9
+
+
+def dollars(yocto: int, count: int) -> Decimal:
+    """What `count` units cost that are `yocto` yoctodollars each, exact."""
+    return Decimal(f"{yocto * count}E-24")
+
+
+def yoctodollars(price: Decimal, count: int) -> int:
+    """The inverse of `dollars`. Raises ValueError for a price that no whole number of yoctodollars makes."""
+    numerator, denominator = price.as_integer_ratio()
+    amount, rest = divmod(numerator * YOCTO, denominator * count)
+    if rest:
+        raise ValueError(f"{price} dollars for {count} are no whole number of yoctodollars each")
+    return amount
 
 
 class ContractError(ValueError):

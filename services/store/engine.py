@@ -18,6 +18,7 @@ import chdb
 from chdb import ChdbError
 
 from services.store.protocol import Call, EngineError, Summary
+from services.store.statements import Insert
 
 
 class FolderInUse(Exception):
@@ -166,14 +167,14 @@ class Connection:
         with engine_errors():
             return Stream(self._raw.send_query(sql, format_name))
 
-    def insert(self, statement: str, format_name: str, rows: IO[bytes]) -> Summary:
+    def insert(self, insert: Insert, format_name: str, rows: IO[bytes]) -> Summary:
         """Runs an INSERT with the rows in a file. Raises EngineError.
 
         Not through chdb's own streaming inserter: that one reports success for rows that the table refused
         (disk full, too many parts), seen in chdb 4.4.0.
         """
-        source = f"FROM INFILE '/dev/fd/{rows.fileno()}' COMPRESSION 'none' FORMAT {format_name}"
-        return self.query(f"{statement}\n{source}", "Null").summary
+        source = f"FROM INFILE '/dev/fd/{rows.fileno()}' COMPRESSION 'none'"
+        return self.query(f"{insert.into}\n{source}\n{insert.settings}\nFORMAT {format_name}", "Null").summary
 
 
 class Stream:

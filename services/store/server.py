@@ -100,11 +100,11 @@ class Store:
         """Spools the rows as they come, and inserts them when the client has sent them to their end."""
         if call.read_only:
             raise StoreError(164, "READONLY", "cannot execute an INSERT in readonly mode; use POST")
-        async with self._connection(call, insert.statement.encode()) as connection:
+        async with self._connection(call, insert.into.encode()) as connection:
             with closing(self._engine.spool()) as spool:
                 await self._spool(body, spool)
                 format_name = insert.format or _input_format(call)
-                return await self._run(connection.insert, insert.statement, format_name, spool)
+                return await self._run(connection.insert, insert, format_name, spool)
 
     async def _spool(self, body: Body, spool: IO[bytes]) -> None:
         try:

@@ -15,6 +15,7 @@ from services.store.protocol import Call, StoreError
 from services.store.statements import first_word
 
 _MOST_SESSIONS = 64
+_PATIENCE_S = 1.0
 
 
 @dataclass
@@ -49,7 +50,8 @@ class Sessions:
             finally:
                 connection.close()
             return
-        if not session.lock.acquire(blocking=False):
+        # The client may have its last answer a moment before the session is free again.
+        if not session.lock.acquire(timeout=_PATIENCE_S):
             raise StoreError(373, "SESSION_IS_LOCKED", f"session {call.session_id!r} runs another query")
         try:
             with _for_one_call(session.connection, call, first_word(statement)):

@@ -35,9 +35,10 @@ STREAMED_FORMATS = {
 
 @dataclass(frozen=True)
 class Insert:
-    """An INSERT whose rows follow it: the statement without its FORMAT clause, and where the rows begin."""
+    """An INSERT whose rows follow it, taken apart: the table and its columns, SETTINGS, FORMAT, start of the rows."""
 
-    statement: str
+    into: str
+    settings: str  # with the keyword; '' when there are none
     format: str  # '' when the statement names none
     data_start: int
 
@@ -93,31 +94,41 @@ def split_insert(body: bytes, complete: bool) -> Insert:
         raise Unfinished
     if first is None or first.text.upper() != b"INSERT":
         raise NotAnInsert
+    settings = None
     for word in words:
         keyword = word.text.upper()
         if word.depth != 0:
             continue
         if keyword in _RUNS_AS_IT_IS:
             raise NotAnInsert
-        if keyword == b"VALUES":
-            return Insert(body[: word.start].decode(), "Values", word.end)
-        if keyword == b"FORMAT":
-            return _with_format(body, word, next(words, None), complete)
-        if keyword == b";":
-            return Insert(body[: word.start].decode(), "", word.end)
+        if keyword == b"SETTINGS":
+            settings = word.start
+        elif keyword == b"VALUES":
+            return _insert(body, settings, word.start, "Values", word.end)
+        elif keyword == b"FORMAT":
+            name, start = _format(body, next(words, None), complete)
+            return _insert(body, settings, word.start, name, start)
+        elif keyword == b";":
+            return _insert(body, settings, word.start, "", word.end)
     if not complete:
         raise Unfinished
-    return Insert(body.decode(), "", len(body))
+    return _insert(body, settings, len(body), "", len(body))
 
 
-def _with_format(body: bytes, keyword: _Word, name: _Word | None, complete: bool) -> Insert:
+def _insert(body: bytes, settings: int | None, end: int, format_name: str, data_start: int) -> Insert:
+    split = end if settings is None else settings
+    return Insert(body[:split].decode(), body[split:end].decode(), format_name, data_start)
+
+
+def _format(body: bytes, name: _Word | None, complete: bool) -> tuple[str, int]:
+    """The format's name and where the rows begin after it."""
     if name is None:
         raise NotAnInsert if complete else Unfinished
     tail = _FORMAT_TAIL.match(body, name.end)
     start = tail.end() if tail else name.end
     if start == len(body) and not complete and not body.endswith(b"\n"):
         raise Unfinished
-    return Insert(body[: keyword.start].decode(), name.text.decode(), start)
+    return name.text.decode(), start
 
 
 def output_format(sql: bytes) -> str:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pyarrow as pa
 import pytest
 
@@ -42,7 +44,7 @@ def test_a_bucket_is_folded_over_all_its_rows_and_then_run_down_to_its_end():
     with TestPipeline() as pipeline:
         tables = ("traces", "usage", "dead_letters")
         fold = beam.ParDo(FoldDoFn(make_sums, STARTED)).with_outputs(*tables)
-        found = pipeline | beam.Create(elements) | fold
+        found: Any = pipeline | beam.Create(elements) | fold
         wanted = {"traces": [[3, 2], [30, 2]], "usage": [], "dead_letters": [[-1], [-1]]}
         for table in tables:
             numbers = found[table] | f"read {table}" >> beam.Map(lambda ipc: from_ipc(ipc)["n"].to_pylist())

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyflink.datastream import StreamExecutionEnvironment
@@ -46,7 +47,7 @@ def test_every_operator_of_ours_has_its_name_and_its_uid_and_runs_alone_in_its_t
 def test_the_parallelism_reaches_every_task_and_the_key_groups_are_fixed(jvm, settings):
     env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, 0))
     build(env, settings.model_copy(update={"parallelism": 2}))
-    graph = env._generate_stream_graph(clear_transformations=True)
+    graph: Any = env._generate_stream_graph(clear_transformations=True)
     for vertex in graph.getJobGraph().getVerticesAsArray():
         assert (vertex.getParallelism(), vertex.getMaxParallelism()) == (2, 128), vertex.getName()
 

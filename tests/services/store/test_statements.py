@@ -32,8 +32,13 @@ INSERTS = {
 def test_the_rows_of_an_insert_begin_after_its_format(body: bytes):
     statement, format_name, rows = INSERTS[body]
     found = split_insert(body, complete=True)
-    assert (found.statement, found.format) == (statement, format_name)
+    assert (found.into + found.settings, found.format) == (statement, format_name)
     assert body[found.data_start :] == rows
+
+
+def test_the_settings_of_an_insert_are_a_clause_of_their_own():
+    found = split_insert(b"INSERT INTO t (settings) SETTINGS a = 1, b = 'x' VALUES (1)", complete=True)
+    assert (found.into, found.settings) == ("INSERT INTO t (settings) ", "SETTINGS a = 1, b = 'x' ")
 
 
 @pytest.mark.parametrize(
