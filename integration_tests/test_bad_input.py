@@ -42,7 +42,7 @@ def _outcome(product, request: ExportTraceServiceRequest, body: bytes | None = N
     product.caught_up()
     ids = [t for t in trace_ids(request.SerializeToString()) if len(t) == 32]
     rows = product.rows("SELECT * FROM spans WHERE trace_id IN {ids:Array(String)} ORDER BY name", ids=ids)
-    dead = product.rows("SELECT * FROM dead_letters ORDER BY received_at DESC, offset DESC")
+    dead = product.rows("SELECT *, hex(raw) AS raw_hex FROM dead_letters ORDER BY received_at DESC, offset DESC")
     partial = (
         ExportTraceServiceResponse.FromString(answer.content).partial_success if answer.status_code == 200 else None
     )
@@ -66,7 +66,7 @@ def test_a_span_that_cannot_be_kept_is_a_dead_letter_and_the_others_arrive(produ
     assert status == 200
     assert [row["name"] for row in rows] == ["a good", "c good"]
     assert [letter["error"] for letter in dead] == [error]
-    kept = ExportTraceServiceRequest.FromString(bytes(dead[0]["raw"]))
+    kept = ExportTraceServiceRequest.FromString(bytes.fromhex(dead[0]["raw_hex"]))
     assert [span.name for span in _spans(kept)] == ["b bad"]
 
 

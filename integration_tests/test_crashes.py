@@ -16,7 +16,7 @@ _TABLES = {
     "messages": "SELECT * FROM messages ORDER BY org, hash",
     "usage": "SELECT * FROM usage ORDER BY entry_id",
     "traces": "SELECT * EXCEPT (fragment, state, version) FROM traces ORDER BY trace_id",
-    "dead_letters": "SELECT org, step, error, position, raw FROM dead_letters ORDER BY raw, position",
+    "dead_letters": "SELECT org, step, error, position, hex(raw) AS bytes FROM dead_letters ORDER BY bytes, position",
 }
 
 

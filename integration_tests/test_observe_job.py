@@ -22,7 +22,8 @@ from pipelines.store import StoreSettings, connect_creating, wait_ready
 
 ROOT = Path(__file__).parent.parent
 TOPIC = "spans.raw"
-HEADERS = [("org", b"acme"), ("team", b""), ("key_id", b""), ("signal", b"traces"), ("redact", b"0")]
+Headers = list[tuple[str, str | bytes | None]]
+HEADERS: Headers = [("org", b"acme"), ("team", b""), ("key_id", b""), ("signal", b"traces"), ("redact", b"0")]
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -34,7 +35,7 @@ class Ground:
     broker: str
     store: StoreSettings
 
-    def send(self, *bodies: bytes, headers: list[tuple[str, bytes]] = HEADERS) -> None:
+    def send(self, *bodies: bytes, headers: Headers = HEADERS) -> None:
         producer = Producer({"bootstrap.servers": self.broker, "acks": "all"})
         for number, body in enumerate(bodies):
             producer.produce(TOPIC, body, partition=number % 2, headers=headers)

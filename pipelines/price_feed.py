@@ -1,15 +1,95 @@
-"""The price book of a running job: the default book with the contracts that the store holds by now."""
+"""The price book of a running job: the default book with the contracts that the store has by now over it."""
 
+import time
 from urllib.parse import urlsplit
 
 import clickhouse_connect
-import httpx2
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from pipelines.price_store import publish_book, read_entries
-from pipelines.store import StoreSettings
+from pipelines.store import StoreSettings, StoreUnreachable
 from schemas.price_book import PriceBook
 from schemas.prices.contracts import LEAD_NS, Entry
 from transforms.contracts import with_contracts
 
+# An entry holds only for what is received LEAD_NS after it was written; until then it has been read.
+EVERY_NS = 5 * 10**9
+assert EVERY_NS < LEAD_NS
+# Reading must not hold up a job for long: what was read last is good enough.
+_CONNECT_S, _ANSWER_S, _PAUSE_S = 1, 2, 0.2
+
+
+class PriceFeed:
+    """Reads the contracts when it is asked for the book, at most every EVERY_NS. For one thread."""
+
+    def __init__(self, store: StoreSettings, book: PriceBook, patience_s: float = 60.0) -> None:
+        """book: the default book, which it writes down in the store for those who look up a `price_id`.
+        patience_s: how long the first call waits for a store that does not answer."""
+        self._store = store
+        self._default = self._book = book
+        self._patience_s = patience_s
+        self._client: Client | None = None
+        self._entries: list[Entry] | None = None  # None: never read
+        self._asked_at = 0
+        self.misses = 0  # readings that failed; the book before them was kept
+        self.trouble = ""  # the reason of the last of them
+
+    def current(self, now: int) -> PriceBook:
+        """The book with all contracts that were recorded EVERY_NS before `now` (UTC ns), or later.
+
+        The last good one if the store does not answer. Raises StoreUnreachable if there never was one: pricing by the
+        default book alone would bill an organisation past its contract.
+        """
+        if self._entries is None:
+            self._read_first()
+        elif now - self._asked_at >= EVERY_NS:
+            self._read()
+        else:
+            return self._book
+        self._asked_at = now
+        return self._book
+
+    def close(self) -> None:
+        if self._client:
+            self._client.close()
+            self._client = None
+
+    def _read_first(self) -> None:
+        deadline = time.monotonic() + self._patience_s
+        while not self._read():
+            if time.monotonic() >= deadline:
+                raise StoreUnreachable(f"no contracts could be read from {self._store.url}: {self.trouble}")
+            time.sleep(_PAUSE_S)
+
+    def _read(self) -> bool:
+        """Whether the contracts could be read."""
+        try:
+            self._client = self._client or self._connect()
+            entries = read_entries(self._client)
+            if self._entries is None:
+                publish_book(self._client, self._default)
+            if entries != self._entries:
+                self._book = with_contracts(self._default, entries)
+                self._entries = entries
+        except (DatabaseError, ValueError) as error:
+            self.misses += 1
+            self.trouble = f"{type(error).__name__}: {error}"
+            self.close()
+            return False
+        return True
+
+    def _connect(self) -> Client:
+        address = urlsplit(self._store.url)
+        return clickhouse_connect.get_client(
+            host=address.hostname,
+            port=address.port,
+            interface=address.scheme,
+            username=self._store.user,
+            password=self._store.password,
+            database=self._store.database,
+            autogenerate_session_id=False,
+            connect_timeout=_CONNECT_S,
+            send_receive_timeout=_ANSWER_S,
+            query_retries=0,
+        )

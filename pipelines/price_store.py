@@ -6,7 +6,7 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
-from schemas.price_book import PriceBook, price_column
+from schemas.price_book import PriceBook
 from schemas.prices.compile import DAY_NS
 from schemas.prices.contracts import FIELDS, Band, Contract, Entry, dollars, yoctodollars
 
@@ -100,7 +100,9 @@ def _rows(entry: Entry) -> list[Row]:
 def _book_row(row: Row) -> Row:
     prices = {name.removesuffix("_price"): price for name, price in row.items() if name.endswith("_price")}
     named = {unit for unit, _ in FIELDS.values()}
-    other = {unit: dollars(price, _MILLION) for unit, price in prices.items() if price is not None and unit not in named}
+    other = {
+        unit: dollars(price, _MILLION) for unit, price in prices.items() if price is not None and unit not in named
+    }
     added = {"entry_id": "", "known_from": 0, "reason": "", "actor": "", "withdrawn": False, "other": other}
     return row | _dollars(prices) | added | {"version": _version(row["source"])}
 

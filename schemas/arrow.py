@@ -262,6 +262,30 @@ USAGE = pa.schema(
     ]
 )
 
+# What a trace says of a call that other traces may have seen too: from the fold over traces to that over calls.
+CLAIMS = pa.schema(
+    [
+        *_OWNER,
+        ("call_id", TEXT),
+        ("trace_id", TEXT),
+        ("span_id", TEXT),
+        ("start_time", pa.int64()),  # UTC ns
+        ("duration_ns", pa.int64()),
+        *_CALL,
+        ("service", TEXT),
+        ("dialect", TEXT),
+        ("session_id", TEXT),
+        ("user_id", TEXT),
+        ("prompt_name", TEXT),
+        ("prompt_version", TEXT),
+        ("day", pa.date32()),
+        ("record", pa.uint64()),  # version of the span whose numbers these are
+        ("mixed", pa.bool_()),  # sightings of the span disagree
+        ("stands", pa.bool_()),  # by its own trace it bills this call
+        ("version", pa.uint64()),  # grows with what the trace knows
+    ]
+)
+
 # What the sink writes, by table name.
 TABLES: dict[str, pa.Schema] = {
     "spans": SPANS,

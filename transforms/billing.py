@@ -4,8 +4,8 @@ A *candidate* is a span that one of its sightings calls billable; *usage* is an 
 Of each trace, a candidate is gone (does not bill) when
 1. roll-up: a candidate with usage is below it in the tree; or
 2. duplicate: another candidate of the same response id is the better record of the call. Those that have a
-   candidate of that response id with usage below them are rule 1's; of the others the best one stays (usage
-   first, then the most numbers known, the latest start, the shortest, the smallest span id); or
+   candidate of that response id with usage below them are rule 1's; of the others the best one stays (see
+   precedence, then the smallest span id); or
 3. its fullest sighting is not billable after all.
 
 Of a group of one response id somebody always stays, or has a roll-up's descendant that does: the best of those
@@ -33,6 +33,7 @@ import pyarrow as pa
 from schemas.arrow import USAGE
 from transforms.blocks import TOKENS
 from transforms.buckets import hex_ids, mix
+from transforms.precedence import DESCENDING, ORDER, merits
 from transforms.tree import Forest
 
 ROLL_UP, NOT_A_CALL, STANDS = "roll-up of its descendants", "not a call by its fullest record", "stands after all"
@@ -42,13 +43,12 @@ def verdicts(spans: pl.DataFrame, forest: Forest, mixed: np.ndarray) -> pl.DataF
     """What bills, one row per row of `spans`: columns gone, may (bool), reason (text, of `may`), code (uint32).
 
     spans: the winners of whole traces, rows as given to `forest`: trace, span, parent, start, duration, billable,
-    candidate and the columns of CALL. mixed: bool, sightings of a span of the trace disagree.
+    candidate, dialect, token_source and the columns of CALL. mixed: bool, sightings of a span of the trace disagree.
     code: changes with what a reversal row says; 0 when there is none to write.
     """
     calls = spans.select(
-        "trace", "span", "start", "duration", "response_id", "billable", "candidate",
-        usage=pl.col("billable") & (pl.col("input_tokens").is_not_null() | pl.col("output_tokens").is_not_null()),
-        known=pl.sum_horizontal(pl.col(*TOKENS, "cost_nano").is_not_null()),
+        "trace", "span", "response_id", "billable", "candidate",
+        *merits(pl.col("billable") & pl.any_horizontal(pl.col("input_tokens", "output_tokens").is_not_null())),
     )  # fmt: skip
     billable, candidate, usage = (calls[name].to_numpy() for name in ("billable", "candidate", "usage"))
     rolled = billable & (forest.totals(usage.astype(np.int64)) > usage)
@@ -65,21 +65,30 @@ def verdicts(spans: pl.DataFrame, forest: Forest, mixed: np.ndarray) -> pl.DataF
 
 
 def charges(calls: pl.DataFrame) -> pa.Table:
-    """USAGE rows that charge `calls`: the columns of SKELETONS, start (UTC ns) for start_time."""
-    return _rows(calls, "charge", calls.select(reason=pl.lit(""), version="version"))
+    """USAGE rows that charge `calls`: the columns of SKELETONS, start (UTC ns) for start_time, and call_id."""
+    ids = entry_ids(calls, "charge", "trace_id", "span_id")
+    return _rows(calls, "charge", ids, calls.select(reason=pl.lit(""), version="version"))
 
 
 def reversals(calls: pl.DataFrame) -> pa.Table:
-    """USAGE rows that take `calls` back: further columns gone, reason, and sightings, the row's version.
+    """USAGE rows that take `calls` back in their trace: further columns gone, reason, and sightings, the version.
 
     A call that is not gone has zeros instead of its numbers taken back.
     """
+    return taken_back(calls, entry_ids(calls, "reversal", "trace_id", "span_id"), version="sightings")
+
+
+def taken_back(calls: pl.DataFrame, ids: pl.Series, version: str) -> pa.Table:
+    """USAGE rows that take back those of `calls` that are `gone`, and zeros for the others.
+
+    calls: as for `charges`, with gone (bool), reason (text), and a column `version` for the rows' versions.
+    """
     sign = pl.when("gone").then(-1).otherwise(0)
     taken = calls.with_columns(pl.col(*TOKENS, "cost_nano") * sign)
-    return _rows(taken, "reversal", calls.select("reason", version=pl.col("sightings").cast(pl.UInt64)))
+    return _rows(taken, "reversal", ids, calls.select("reason", version=pl.col(version).cast(pl.UInt64)))
 
 
-def call_ids(calls: pl.DataFrame) -> list[str]:
+def call_ids(calls: pl.DataFrame) -> pl.Series:
     """Identity of each call: hash of org and response id, else of org, trace and span."""
     own = pl.concat_str(pl.lit("span"), "org", "trace_id", "span_id", separator="\0")
     named = pl.concat_str(pl.lit("response"), "org", "response_id", separator="\0")
@@ -87,9 +96,9 @@ def call_ids(calls: pl.DataFrame) -> list[str]:
     return _hashes(calls.select(pl.when(known).then(named).otherwise(own)).to_series())
 
 
-def entry_ids(calls: pl.DataFrame, entry: str) -> list[str]:
-    """Identity of the ledger entry of each call: hash of org, trace, span and kind of entry."""
-    return _hashes(calls.select(pl.concat_str(pl.lit(entry), "org", "trace_id", "span_id", separator="\0")).to_series())
+def entry_ids(calls: pl.DataFrame, kind: str, *about: str) -> pl.Series:
+    """Identity of the ledger entry of each call: hash of the kind of entry, org, and the columns `about`."""
+    return _hashes(calls.select(pl.concat_str(pl.lit(kind), "org", *about, separator="\0")).to_series())
 
 
 def _duplicates(calls: pl.DataFrame, forest: Forest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -106,9 +115,8 @@ def _duplicates(calls: pl.DataFrame, forest: Forest) -> tuple[np.ndarray, np.nda
         return beaten, contested, by
     below = pl.when("usage").then("place").shift(-1).backward_fill().over(group, order_by="place")
     named = named.with_columns(aside=(below < pl.col("end")).fill_null(False)).sort(
-        *group, "usage", "known", "start", "duration", "span",
-        descending=[False, False, True, True, True, False, False],
-    )  # fmt: skip
+        *group, *ORDER, "span", descending=[False, False, *DESCENDING, False]
+    )
     rank = pl.int_range(pl.len()).over(group)
     best = pl.when(pl.col("billable") & ~pl.col("aside")).then("span").drop_nulls().first().over(group)
     named = named.with_columns(rank=rank, best=best)
@@ -129,13 +137,12 @@ def _in_traces(trace: np.ndarray, flags: np.ndarray) -> np.ndarray:
     return np.isin(trace, trace[flags]) if flags.any() else flags
 
 
-def _rows(calls: pl.DataFrame, entry: str, facts: pl.DataFrame) -> pa.Table:
+def _rows(calls: pl.DataFrame, entry: str, ids: pl.Series, facts: pl.DataFrame) -> pa.Table:
     answered = pl.col("response_model").fill_null("")
     rows = calls.drop("reason", "version", strict=False).with_columns(
         facts["reason"], facts["version"],
         entry=pl.lit(entry),
-        entry_id=pl.Series(entry_ids(calls, entry), dtype=pl.String),
-        call_id=pl.Series(call_ids(calls), dtype=pl.String),
+        entry_id=ids,
         time=pl.col("start"),
         model=pl.when(answered != "").then(answered).otherwise("request_model"),
     )  # fmt: skip
@@ -143,6 +150,7 @@ def _rows(calls: pl.DataFrame, entry: str, facts: pl.DataFrame) -> pa.Table:
     return table.cast(USAGE)
 
 
-def _hashes(texts: pl.Series) -> list[str]:
+def _hashes(texts: pl.Series) -> pl.Series:
     """BLAKE2b-128 of each text, in hex."""
-    return [blake2b(text, digest_size=16).hexdigest() for text in texts.cast(pl.Binary).to_list()]
+    digests = [blake2b(text, digest_size=16).hexdigest() for text in texts.cast(pl.Binary).to_list()]
+    return pl.Series(digests, dtype=pl.String)

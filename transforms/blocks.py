@@ -22,6 +22,8 @@ TOKENS = (
     *("reasoning_tokens", "audio_input_tokens", "audio_output_tokens"),
 )
 CALL = ("response_id", *TOKENS, "cost_nano", "ttft_ns")
+# What verdicts rest on besides the numbers of a call.
+JUDGED = ("dialect", "token_source")
 SIDES = {"label": LABEL, "user": USER, "call": CALL}
 
 # The bit of a span's version that says that its end time is set.
@@ -150,7 +152,7 @@ def unite(block: Block) -> Block:
     changed = touched[trace]
     sighting = ("trace", "span", "version")
     news = spans.filter(changed).unique(sighting, keep="first", maintain_order=True)
-    spans = pl.concat([spans.filter(~changed), _elect(news, block.sides["call"])])
+    spans = pl.concat([spans.filter(~changed), _elect(news, block.sides)])
     return replace(block, traces=groups.drop("rows").select(block.traces.columns), spans=spans)
 
 
@@ -191,13 +193,15 @@ def expand(block: Block, spans: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([traces, span_id.to_frame(), spans.drop(*SIDES), *sides], how="horizontal")
 
 
-def _elect(spans: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
+def _elect(spans: pl.DataFrame, sides: dict[str, pl.DataFrame]) -> pl.DataFrame:
     """`spans` with won, candidate, mixed and fresh decided for those that were sighted in several versions."""
     several = spans.select("trace", "span").is_duplicated()
     if not several.any():
         return spans
     twins = spans.filter(several)
-    facts = twins.select("parent", "start", "duration", "billable").hstack(calls[twins["call"]].drop("ttft_ns"))
+    facts = twins.select("parent", "start", "duration", "billable").hstack(
+        [*sides["call"][twins["call"]].drop("ttft_ns"), *sides["label"].select(JUDGED)[twins["label"]]]
+    )
     span = ("trace", "span")
     twins = (
         twins.with_columns(facts=facts.hash_rows())

@@ -1,11 +1,12 @@
-"""Traces that went quiet: into cold chunks, back when another span comes, out when the horizon has passed."""
+"""What went quiet (traces, or calls): into cold chunks, back when it is seen again, out when the horizon has passed."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from transforms.blocks import Block, select
-from transforms.segments import CHUNKS_PER_INDEX, Head, Index, newest_chunks, pack, read_index, unpack
+from transforms.segments import CHUNKS_PER_INDEX, Head, Index, newest_chunks, read_index
 from transforms.step import State
 
 Writes = dict[str, bytes | None]
@@ -13,45 +14,60 @@ Writes = dict[str, bytes | None]
 # Chunks dropped in one tick: after a long stop all are due at once, and one tick must not hold them all.
 CHUNKS_PER_TICK = 8
 
+_Chunk = TypeVar("_Chunk")
 
-def revive(state: State, head: Head, hashes: np.ndarray) -> list[Block]:
-    """What the cold chunks know of the traces of `hashes`; a chunk is read only when it holds one of them."""
+
+@dataclass(frozen=True)
+class Codec(Generic[_Chunk]):
+    """What a chunk is made of. hashes: uint64, of each thing in it. select: those flagged by a bool for each hash."""
+
+    pack: Callable[[_Chunk], bytes]
+    unpack: Callable[[bytes], _Chunk]
+    hashes: Callable[[_Chunk], np.ndarray]
+    select: Callable[[_Chunk, np.ndarray], _Chunk]
+
+
+def revive(state: State, head: Head, hashes: np.ndarray, codec: Codec[_Chunk]) -> list[_Chunk]:
+    """What the cold chunks know of the things of `hashes`; a chunk is read only when it holds one of them."""
     if not len(head.dues) or not len(hashes):
         return []
     chunks = newest_chunks(state, head, hashes)
     found = []
-    for chunk in np.unique(chunks[chunks >= 0]):
-        block = unpack(state[f"cold/{chunk}"])
-        found.append(select(block, np.isin(block.hashes(), hashes[chunks == chunk])))
+    for number in np.unique(chunks[chunks >= 0]):
+        chunk = codec.unpack(state[f"cold/{number}"])
+        found.append(codec.select(chunk, np.isin(codec.hashes(chunk), hashes[chunks == number])))
     return found
 
 
-def store(state: State, head: Head, quiet: Block, due: int) -> tuple[Head, Writes]:
-    """Put the traces of `quiet` into a chunk of their own, to be dropped at `due` (UTC ns)."""
-    if not quiet.traces.height:
+def store(state: State, head: Head, quiet: _Chunk, due: int, codec: Codec[_Chunk]) -> tuple[Head, Writes]:
+    """Put `quiet` into a chunk of its own, to be dropped at `due` (UTC ns); nothing when it is empty."""
+    hashes = codec.hashes(quiet)
+    if not len(hashes):
         return head, {}
-    chunk = head.next_chunk
-    group = chunk // CHUNKS_PER_INDEX
+    number = head.next_chunk
+    group = number // CHUNKS_PER_INDEX
     index = read_index(state, group) if group in head.groups() else Index.empty()
     writes: Writes = {
-        f"cold/{chunk}": pack(quiet, "zstd"),
-        f"index/{group}": index.add(quiet.hashes(), chunk).to_bytes(),
+        f"cold/{number}": codec.pack(quiet),
+        f"index/{group}": index.add(hashes, number).to_bytes(),
     }
     return replace(head, dues=np.append(head.dues, due)), writes
 
 
-def expire(state: State, head: Head, awake: Block, now: int) -> tuple[Head, Writes, list[Block]]:
-    """Drop chunks that are due, the oldest first; their traces, without those back in `awake` or a newer chunk."""
+def expire(
+    state: State, head: Head, awake: np.ndarray, now: int, codec: Codec[_Chunk]
+) -> tuple[Head, Writes, list[_Chunk]]:
+    """Drop chunks that are due, the oldest first; what was in them, but for the hashes in `awake` or a newer chunk."""
     due = min(int(np.searchsorted(head.dues, now, side="right")), CHUNKS_PER_TICK)
-    expired: list[Block] = []
+    expired: list[_Chunk] = []
     writes: Writes = {}
-    for chunk in range(head.first, head.first + due):
-        block = unpack(state[f"cold/{chunk}"])
-        hashes = block.hashes()
-        last = (newest_chunks(state, head, hashes) == chunk) & ~np.isin(hashes, awake.hashes())
+    for number in range(head.first, head.first + due):
+        chunk = codec.unpack(state[f"cold/{number}"])
+        hashes = codec.hashes(chunk)
+        last = (newest_chunks(state, head, hashes) == number) & ~np.isin(hashes, awake)
         if last.any():
-            expired.append(select(block, last))
-        writes[f"cold/{chunk}"] = None
+            expired.append(codec.select(chunk, last))
+        writes[f"cold/{number}"] = None
     left = replace(head, first=head.first + due, dues=head.dues[due:])
     writes |= {f"index/{group}": None for group in head.groups() if group not in left.groups()}
     return left, writes, expired

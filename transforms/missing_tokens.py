@@ -4,7 +4,8 @@ Only a side that is missing is counted, and only from content that is there: a c
 a call that failed bills what its provider reported. What the numbers are worth is said by `token_source`, the weaker of
 both sides: `counted` with the model's own encoding, else `estimated`. Flags: input_tokens_counted,
 output_tokens_counted; tokens_incomplete where the count is too low, since a side has no content, content is no text or
-was cut, or the model bills thoughts that it does not show.
+was cut, or the model bills thoughts that it does not show. Messages are counted as they are stored, so redacted ones as
+what redaction left of them.
 """
 
 import numpy as np
@@ -20,7 +21,6 @@ from transforms.errors import ERROR
 from transforms.messages import Messages
 
 _LOST = ["message_cut", "messages_dropped"]  # flags of spans of which not all messages are there
-_SOURCES = ["reported", "counted", "estimated"]  # the weakest last
 _KEY = ["span", "side"]
 
 

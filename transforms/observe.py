@@ -118,7 +118,8 @@ def _step(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
 def _price(spans: pl.DataFrame, normalised: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
     """cost_nano, cost_status, price_id, cost_flag of every span; `none` where it is no call."""
     calls = normalised["is_call"].arg_true()
-    priced = price(normalised.with_columns(start_ns=spans["start_ns"])[calls], book).select(_COST.names())
+    asked = normalised.with_columns(spans["org"], spans["received_at"], spans["start_ns"])[calls]
+    priced = price(asked, book).select(_COST.names())
     row = np.full(spans.height, len(calls))
     row[calls.to_numpy()] = np.arange(len(calls))
     nothing = pl.DataFrame({name: [None] for name in _COST}, schema=_COST).with_columns(cost_status=pl.lit("none"))

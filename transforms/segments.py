@@ -8,11 +8,13 @@
 | `cold/<n>` | spans of traces that went quiet in one tick | when a late span needs it; when due | once |
 | `index/<g>` | hash and chunk of the traces of 32 chunks | ticks with traces new to `hot` | while it fills |
 
+The fold over calls lies in the same way, with claims for spans, and without a hot segment.
 A trace that comes back from the cold is copied into `hot` and later into a newer chunk; the copy left behind is
 told by its hash being in a newer place. Every segment starts with SCHEMA_VERSION.
 """
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -116,24 +118,35 @@ def newest_chunks(state: State, head: Head, hashes: np.ndarray) -> np.ndarray:
 
 
 def pack(block: Block, compression: Literal["lz4", "zstd"]) -> bytes:
-    """`block` as bytes: its tables as Arrow IPC streams, each behind its length; `fresh` is not kept."""
+    """`block` as bytes; `fresh` is not kept."""
+    sides = (block.sides[name] for name in SIDES)
+    return pack_tables((block.traces, block.spans.drop("fresh"), *sides), compression)
+
+
+def unpack(data: bytes) -> Block:
+    """The block in `data`, nothing in it fresh. Raises UnknownSchemaVersion."""
+    traces, spans, *sides = unpack_tables(data)
+    return Block(traces, spans.with_columns(fresh=pl.lit(False)), dict(zip(SIDES, sides, strict=True)))
+
+
+def pack_tables(tables: Iterable[pl.DataFrame], compression: Literal["lz4", "zstd"]) -> bytes:
+    """`tables` as Arrow IPC streams, each behind its length."""
     parts = [_MARK]
-    for table in (block.traces, block.spans.drop("fresh"), *(block.sides[name] for name in SIDES)):
+    for table in tables:
         sink = io.BytesIO()
         table.write_ipc_stream(sink, compression=compression, compat_level=pl.CompatLevel.oldest())
         parts += [sink.tell().to_bytes(8, "little"), sink.getvalue()]
     return b"".join(parts)
 
 
-def unpack(data: bytes) -> Block:
-    """The block in `data`, nothing in it fresh. Raises UnknownSchemaVersion."""
+def unpack_tables(data: bytes) -> list[pl.DataFrame]:
+    """The tables in `data`. Raises UnknownSchemaVersion."""
     body, tables = _checked(data), []
     while len(body):
         end = 8 + int.from_bytes(body[:8], "little")
         tables.append(pl.read_ipc_stream(io.BytesIO(body[8:end])))
         body = body[end:]
-    traces, spans, *sides = tables
-    return Block(traces, spans.with_columns(fresh=pl.lit(False)), dict(zip(SIDES, sides, strict=True)))
+    return tables
 
 
 def pack_rows(rows: pa.Table) -> bytes:

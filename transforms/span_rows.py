@@ -34,9 +34,13 @@ _PRIVATE = [
     "prompt_name",
     "prompt_version",
 ]
-# not in the hash of the content: the key, what follows from other columns, and what follows from the price book
+# not in the hash of the content: the key, what follows from other columns, what follows from the price book, and when
+# it came: the same span sent again is the same version
 _DERIVED = frozenset(
-    ("org", "trace_id", "span_id", "cost_nano", "cost_status", "price_id", "flags", "day", "version", "resource")
+    (
+        *("org", "trace_id", "span_id", "cost_nano", "cost_status", "price_id"),
+        *("flags", "day", "version", "resource", "received_at"),
+    )
 )
 
 

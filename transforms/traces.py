@@ -14,6 +14,7 @@ on calls see one fragment. A fragment is named by the hash of the span ids that 
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 
 import numpy as np
@@ -23,13 +24,15 @@ import pyarrow as pa
 from schemas.arrow import SKELETONS
 from schemas.limits import LIMITS
 from transforms.blocks import Block, cut, from_skeletons, select, stack, unite
-from transforms.cold import expire, revive, store
+from transforms.cold import Codec, expire, revive, store
 from transforms.evaluate import evaluate
-from transforms.segments import NEVER, Head, pack, pack_rows, read_head, unpack, unpack_rows
+from transforms.segments import Head, pack, unpack
 from transforms.step import Fold, State, Step
+from transforms.ticks import rested, ticking
 from transforms.trace_rows import rooted
 
 _NO_DAY = np.iinfo(np.int32).max  # stands for the day of a time out of range, which is day 0
+_BLOCKS = Codec(lambda block: pack(block, "zstd"), unpack, Block.hashes, select)
 
 
 @dataclass(frozen=True)
@@ -44,31 +47,17 @@ class AssembleSettings:
 
 
 def make_assemble(settings: AssembleSettings) -> Fold:
-    """The fold over SKELETONS rows; out: "traces" (TRACES) and "usage" (USAGE) in that order, where not empty.
+    """The fold over SKELETONS rows; out: "traces" (TRACES), "usage" (USAGE), "claims" (CLAIMS), where not empty.
 
     Raises UnknownSchemaVersion on state that another version wrote.
     """
 
-    def assemble(state: State, rows: pa.Table | None, now: int) -> Step:
-        head = read_head(state)
-        came = rows is not None and rows.num_rows > 0
-        if came and head.tick <= now < head.tick + settings.tick_ns:
-            waiting = replace(head, inbox=head.inbox + 1, wake=min(head.wake, head.tick + settings.tick_ns))
-            writes = {f"in/{head.inbox}": pack_rows(rows), "head": waiting.to_bytes()}
-            return Step(writes, wake_at=waiting.wake)
-        if not came and now < head.wake:
-            return Step(wake_at=None if head.wake == NEVER else head.wake)
-        arrived = [unpack_rows(state[f"in/{number}"]) for number in range(head.inbox)]
-        if came:
-            arrived.append(rows)
-        return _tick(state, head, arrived, now, settings)
-
-    return assemble
+    return ticking(partial(_tick, settings), settings.tick_ns)
 
 
-def _tick(state: State, head: Head, arrived: list[pa.Table], now: int, settings: AssembleSettings) -> Step:
+def _tick(settings: AssembleSettings, state: State, head: Head, arrived: list[pa.Table], now: int) -> Step:
     block = _gather(state, head, arrived, now)
-    head, writes, expired = expire(state, head, block, now)
+    head, writes, expired = expire(state, head, block.hashes(), now, _BLOCKS)
     block, full = cut(block, settings.max_trace_spans)
     block = stack([_name(block), *expired])
     final = np.append(full, np.ones(block.traces.height - len(full), bool))
@@ -77,13 +66,12 @@ def _tick(state: State, head: Head, arrived: list[pa.Table], now: int, settings:
     block = _emitted(told.block, emit, now)
     asleep = _quiet(block, now, settings)
     awake = select(block, ~final & ~asleep)
-    head, stored = store(state, head, select(block, ~final & asleep), now + settings.horizon_ns)
+    head, stored = store(state, head, select(block, ~final & asleep), now + settings.horizon_ns, _BLOCKS)
     wake = _wake(head, awake, now, settings)
-    writes |= stored | {f"in/{number}": None for number in range(head.inbox)}
+    writes |= stored | rested(head, now, wake)
     if awake.traces.height or "hot" in state:
         writes["hot"] = pack(awake, "lz4") if awake.traces.height else None
-    writes["head"] = None if wake is None else replace(head, tick=now, wake=wake, inbox=0).to_bytes()
-    out = (("traces", told.traces), ("usage", told.usage))
+    out = (("traces", told.traces), ("usage", told.usage), ("claims", told.claims))
     return Step(writes, tuple((name, rows) for name, rows in out if rows.num_rows), wake_at=wake)
 
 
@@ -94,9 +82,9 @@ def _gather(state: State, head: Head, arrived: list[pa.Table], now: int) -> Bloc
         return hot or from_skeletons(SKELETONS.empty_table(), now)
     new = from_skeletons(pa.concat_tables(arrived), now)
     if hot is None:
-        return unite(stack([*revive(state, head, new.hashes()), new]))
+        return unite(stack([*revive(state, head, new.hashes(), _BLOCKS), new]))
     absent = np.setdiff1d(new.hashes(), hot.hashes())
-    return unite(stack([hot, *revive(state, head, absent), new]))
+    return unite(stack([hot, *revive(state, head, absent, _BLOCKS), new]))
 
 
 def _name(block: Block) -> Block:

@@ -1,6 +1,7 @@
 """The checkpoints that a local job left in its folder, and what its state depends on."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,10 +15,25 @@ class StateMismatch(Exception):
 
 def newest(folder: Path) -> Path | None:
     """The `<job>/chk-<n>` below `folder` that was completed last; None when there is none."""
+    return next(iter(_by_age(folder)), None)
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Removes all but the `keep` newest checkpoints: a run that was killed leaves its own behind."""
+    kept = _by_age(folder)[:keep]
+    for job in folder.glob("*/"):
+        for checkpoint in job.glob("chk-*"):
+            if checkpoint not in kept:
+                shutil.rmtree(checkpoint)
+        if not any(job.glob("chk-*")):
+            shutil.rmtree(job)
+
+
+def _by_age(folder: Path) -> list[Path]:
+    """The completed checkpoints below `folder`, the newest first."""
     complete = [found for found in folder.glob("*/chk-*/_metadata") if _is_metadata(found)]
-    if not complete:
-        return None
-    return max(complete, key=lambda found: (found.stat().st_mtime_ns, _number(found.parent))).parent
+    age = {found.parent: (found.stat().st_mtime_ns, _number(found.parent)) for found in complete}
+    return sorted(age, key=lambda checkpoint: age[checkpoint], reverse=True)
 
 
 def _is_metadata(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import socket
 import sys
 import sysconfig
@@ -11,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 
-from py4j.protocol import Py4JNetworkError
+from py4j.protocol import Py4JError
 from pyflink.common import CompletableFuture, Configuration
 from pyflink.common.job_client import JobClient
 from pyflink.datastream import StreamExecutionEnvironment
 from ruamel.yaml import YAML
 
-from pipelines.flink.checkpoints import newest, pin
+from pipelines.flink.checkpoints import newest, pin, prune
 from pipelines.flink.jvm import JvmFailed, start_jvm
 from pipelines.flink.settings import ObserveSettings
 from pipelines.jars import fetch, jar_folder
@@ -40,7 +41,10 @@ def run_local(name: str, build: Build, settings: ObserveSettings, stop: threadin
     State, logs and scratch files are in `settings.folder`; the next run on it goes on where this one was.
     Raises JobFailed, JvmFailed, JarError, StateMismatch.
     """
-    pin(settings.folder / "checkpoints", {"buckets": settings.buckets})
+    checkpoints = settings.folder / "checkpoints"
+    pin(checkpoints, {"buckets": settings.buckets})
+    prune(checkpoints, keep=2)
+    shutil.rmtree(settings.folder / "tmp", ignore_errors=True)
     jars = fetch("flink", jar_folder(), lambda line: print(line, file=sys.stderr, flush=True))
     jvm = start_jvm(jars, settings.folder / "flink.log", settings.heap_mb)
     try:
@@ -84,7 +88,7 @@ def _watch(client: JobClient, jvm: Popen[bytes], rest: str, stop: threading.Even
         try:
             if ended.done():
                 raise JobFailed(_reason(ended))
-        except (Py4JNetworkError, ConnectionError) as error:
+        except (Py4JError, ConnectionError) as error:
             raise JvmFailed(f"Java ended with {jvm.wait(_END_S)}") from error
         if not ready and _all_running(f"{rest}/jobs/{job}"):
             ready = True

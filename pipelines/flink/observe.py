@@ -21,6 +21,7 @@ from pipelines.flink.observe_operator import SKELETONS, ObserveOperator
 from pipelines.flink.settings import ObserveSettings
 from pipelines.flink.sink import StoreWriter
 from pipelines.flink.source import kafka_records
+from pipelines.store import StoreSettings
 from transforms.traces import AssembleSettings, make_assemble
 
 
@@ -31,20 +32,25 @@ def build(env: StreamExecutionEnvironment, settings: ObserveSettings) -> None:
     tables = StreamTableEnvironment.create(env)
     records = kafka_records(tables, settings.brokers, settings.topic, group="spanmill-observe")
     # Row(body=b"\n\xa4...", headers={"org": b"local", "signal": b"traces"}, 1767225600000, 2, 41)
-    facts, folded = observe(records, settings)
+    facts, folded = observe(records, settings, StoreSettings(settings.store_url, database=settings.database))
     for rows, name in ((facts, "write facts"), (folded, "write traces")):
         writer = StoreWriter(settings.store_url, settings.database)
         _named(rows.process(writer, output_type=ELEMENT), name).disable_chaining()
 
 
-def observe(records: DataStream, settings: ObserveSettings) -> tuple[DataStream, DataStream]:
-    """From rows in the order of Record to the rows of the tables: (what a span says, what its trace says)."""
+def observe(
+    records: DataStream, settings: ObserveSettings, prices: StoreSettings | None = None
+) -> tuple[DataStream, DataStream]:
+    """From rows in the order of Record to the rows of the tables: (what a span says, what its trace says).
+
+    prices: the store whose contracts hold; None: the default price book alone.
+    """
     lanes, keys = spread_keys(settings.parallelism), spread_keys(settings.buckets)
     batcher = Batcher(settings.topic, settings.batch_bytes, settings.linger_ms)
     laned = records.key_by(lambda row: lanes[row[3] % len(lanes)], key_type=Types.LONG())
     batches = _named(laned.process(batcher, output_type=BATCH), "batch")
     # Arrow IPC of RAW: ("spans.raw", 2, 41, "local", "", "", "traces", True, 1767225600000000000, b"\n\xa4"), ...
-    observer = ObserveOperator(settings.limits, settings.buckets)
+    observer = ObserveOperator(settings.limits, settings.buckets, prices)
     facts = _named(batches.process(observer, output_type=ELEMENT), "observe")
     # ("spans", 0, Arrow IPC of SPANS), ("messages", 0, ...), ..., ("requests", 0, Arrow IPC of REQUESTS)
     skeletons = facts.get_side_output(SKELETONS).disable_chaining()

@@ -111,6 +111,7 @@ class UsageRules:
     exclusive_providers, exclusive_models: the same, for calls to these providers or models (part of the name).
     inclusive_if_key: not for spans with one of these attributes.
     reasoning_twice: output holds reasoning twice; not for calls to reasoning_once_providers.
+    authoritative: written by the provider's own SDK: believed where other layers' counts of the same call differ.
     """
 
     exclusive: bool = False
@@ -119,6 +120,7 @@ class UsageRules:
     inclusive_if_key: tuple[str, ...] = ()
     reasoning_twice: bool = False
     reasoning_once_providers: tuple[str, ...] = ()
+    authoritative: bool = False
 
 
 @dataclass(frozen=True)

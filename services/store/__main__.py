@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uvicorn
 
-from services.store.engine import Engine, FolderInUse, Memory
+from services.store.engine import Engine, FolderUnusable, Memory
 from services.store.server import Lanes, Store
 
 PASSWORD = "SPANMILL_STORE_PASSWORD"
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
         # Inherited by what it accepts: an answer in two writes must not wait for the client's delayed ACK.
         address.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         engine = Engine(arguments.data, Memory(arguments.memory_mb * 2**20))
-    except (FolderInUse, OSError) as error:
+    except (FolderUnusable, OSError) as error:
         print(f"store: {error}", file=sys.stderr)
         return 2
     asyncio.run(_serve(Store(engine, password, Lanes()), address, arguments.host))

@@ -28,7 +28,7 @@ class Body:
     async def _read(self, receive: Receive, encoding: str, query: bytes) -> AsyncIterator[bytes]:
         inflate = inflater(encoding)
         if query:
-            yield query + b"\n"
+            yield query.rstrip() + b"\n"
         more = True
         while more:
             message = await receive()

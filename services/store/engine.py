@@ -21,8 +21,8 @@ from services.store.protocol import Call, EngineError, Summary
 from services.store.statements import Insert
 
 
-class FolderInUse(Exception):
-    """Another process has the data folder open."""
+class FolderUnusable(Exception):
+    """The data folder cannot be opened: another process has it, or it is not what the engine can read."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,21 @@ class Answer:
 
 
 class Engine:
-    """Opens the folder, or raises FolderInUse. Its methods may be called from several threads."""
+    """Opens the folder, or raises FolderUnusable. Its methods may be called from several threads."""
 
     def __init__(self, folder: Path, memory: Memory) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = str(folder.resolve())
+        if "?" in self._folder:  # where chdb takes settings to begin
+            raise FolderUnusable(f"the path of the data folder may not hold a question mark: {folder}")
         self._memory = memory
         self._lock = _hold(folder)
         options = "&".join(f"{name}={value}" for name, value in memory.server_settings().items())
         # The engine lives as long as one connection is open: this one.
-        self._root = chdb.connect(f"{self._folder}?{options}")
+        try:
+            self._root = chdb.connect(f"{self._folder}?{options}")
+        except RuntimeError as error:
+            raise FolderUnusable(f"the engine cannot open {folder}: {error}") from error
         self.version = self._scalar("SELECT version()")
         self.timezone = self._scalar("SELECT timezone()")
 
@@ -102,7 +107,7 @@ def _hold(folder: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(lock)
-        raise FolderInUse(f"{folder} is in use by another store process") from error
+        raise FolderUnusable(f"{folder} is in use by another store process") from error
     return lock
 
 

@@ -175,6 +175,7 @@ class Store:
             try:
                 part = await self._watched(call, receive, self._run(stream.fetch))
             except StoreError as error:
+                log.warning("an answer was broken off: %s", error.text)
                 await out.write(exception_block(error, tag))
                 await out.flush()
                 raise Truncated(error.text) from error

@@ -81,6 +81,11 @@ def test_a_run_without_a_place_to_cut_is_one_piece_that_is_cut_all_the_same(one:
     assert not exact
 
 
+def test_before_an_apostrophe_a_cut_is_not_exact() -> None:
+    parts, exact = segments("don't" * LONGEST_RUN)
+    assert (len(parts), exact) == (5, False)
+
+
 @pytest.mark.parametrize("said", ["a" * 10**6, " " * 10**6 + "x", "\t" * 10**6, "/\n" * 5 * 10**5])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_million_times_one_character_is_counted(name: str, said: str) -> None:

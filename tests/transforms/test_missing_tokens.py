@@ -61,7 +61,7 @@ def counted_flags(row: dict[str, Any]) -> list[str]:
 def test_a_call_without_usage_is_counted_with_the_encoding_of_its_model() -> None:
     row = one(call("gpt-4o-mini"))
     assert [row[name] for name in FACTS] == [3 + 1 + 2 + 3, 2, "counted"]
-    assert counted_flags(row) == ["input_tokens_counted", "output_tokens_counted"]
+    assert row["flags"] == ["input_tokens_counted", "output_tokens_counted", "provider_inferred"]
 
 
 def test_the_model_that_answered_decides() -> None:
