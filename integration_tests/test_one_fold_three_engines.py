@@ -61,34 +61,59 @@ def _batches(records: list[tuple]) -> Iterator[pa.Table]:
 
 
 def _settings():
+    from transforms.bill import BillSettings
     from transforms.traces import AssembleSettings
 
-    return AssembleSettings(quiet_gap_ns=10**9, horizon_ns=600 * 10**9)
+    return AssembleSettings(quiet_gap_ns=10**9, horizon_ns=600 * 10**9), BillSettings(horizon_ns=661 * 10**9)
+
+
+class Folded:
+    """A fold over the buckets of its rows, in plain Python."""
+
+    def __init__(self, fold, buckets_of) -> None:
+        self.fold = fold
+        self.buckets_of = buckets_of
+        self.states: dict[int, Mapping[str, bytes]] = {}
+        self.wakes: dict[int, int | None] = {}
+
+    def give(self, rows: pa.Table, now: int) -> Iterator[tuple[str, pa.Table]]:
+        from pipelines.stateless import split_by_bucket
+        from transforms.step import apply
+
+        for bucket, part in split_by_bucket(rows, self.buckets_of(rows, BUCKETS)):
+            state = self.states.get(bucket, {})
+            step = self.fold(state, part, now)
+            self.states[bucket], self.wakes[bucket] = apply(state, step.writes), step.wake_at
+            yield from step.out
+
+    def end(self) -> Iterator[tuple[str, pa.Table]]:
+        from pipelines.beam.fold_dofn import run_down
+
+        for bucket, state in self.states.items():
+            for step in run_down(self.fold, state, self.wakes[bucket]):
+                yield from step.out
 
 
 def in_plain_python(records: list[tuple]) -> Rows:
-    from pipelines.beam.fold_dofn import run_down
-    from pipelines.stateless import observe_records, split_by_bucket
+    from pipelines.stateless import observe_records, trace_buckets
     from schemas.limits import LIMITS
     from schemas.price_book import compile_book
-    from transforms.step import apply
+    from transforms.bill import call_buckets, make_bill
     from transforms.traces import make_assemble
 
-    book, fold, now = compile_book(), make_assemble(_settings()), RECEIVED_AT_MS * 10**6
+    traces, calls = _settings()
+    book, now = compile_book(), RECEIVED_AT_MS * 10**6
+    assemble, bill = Folded(make_assemble(traces), trace_buckets), Folded(make_bill(calls), call_buckets)
     told: list[tuple[str, pa.Table]] = []
-    states: dict[int, Mapping[str, bytes]] = {}
-    wakes: dict[int, int | None] = {}
     for batch in _batches(records):
         observed = observe_records(batch, book, LIMITS, "0.1.0")
         told.extend(observed.tables.items())
-        for bucket, rows in split_by_bucket(observed.skeletons, BUCKETS):
-            step = fold(states.get(bucket, {}), rows, now)
-            told.extend(step.out)
-            states[bucket], wakes[bucket] = apply(states.get(bucket, {}), step.writes), step.wake_at
+        told.extend(assemble.give(observed.skeletons, now))
         now += 300 * 10**6
-    for bucket, state in states.items():
-        for step in run_down(fold, state, wakes[bucket]):
-            told.extend(step.out)
+    told.extend(assemble.end())
+    for claims in [rows for channel, rows in told if channel == "claims"]:
+        told.extend(bill.give(claims, now))
+    told.extend(bill.end())
     return _latest(told)
 
 
@@ -102,7 +127,7 @@ def in_beam(records: list[tuple], folder: Path) -> Rows:
     options = PipelineOptions(["--runner=DirectRunner"])
     with Pipeline(options=options) as pipeline:
         batches: Any = pipeline | beam.Create([to_ipc(batch) for batch in _batches(records)])
-        found = observe_batches(batches, _settings(), RECEIVED_AT_MS * 10**6, BUCKETS)
+        found = observe_batches(batches, *_settings(), RECEIVED_AT_MS * 10**6, BUCKETS)
         for table, rows in found.items():
             named = rows | f"name {table}" >> beam.Map(lambda ipc, table=table: (table, ipc))
             _ = named | f"keep {table}" >> beam.Map(_keep, str(folder))
@@ -183,6 +208,8 @@ def _latest(told: list[tuple[str, pa.Table]]) -> Rows:
     """What the store shows of `told`: per table and key the row of the highest version."""
     found: Rows = {table: {} for table in TABLES}
     for table, rows in told:
+        if table not in TABLES:
+            continue
         for row in rows.to_pylist():
             key = tuple(row[name] for name in KEYS[table])
             before = found[table].get(key)

@@ -38,8 +38,12 @@ def observe_records(raw: pa.Table, book: PriceBook, limits: Limits, code_version
     return replace(observed, tables=tables | {t: pa.concat_tables([tables[t], more[t]]) for t in more})
 
 
-def split_by_bucket(skeletons: pa.Table, buckets: int) -> Iterator[tuple[int, pa.Table]]:
-    """(bucket, its rows of `skeletons` in their order) for each bucket that has any."""
-    of_row = bucket_of(pl.Series(skeletons["trace_id"], dtype=pl.String), buckets)
+def split_by_bucket(rows: pa.Table, of_row: np.ndarray) -> Iterator[tuple[int, pa.Table]]:
+    """(bucket, its rows of `rows` in their order) for each bucket that has any; of_row: the bucket of each row."""
     for bucket in np.unique(of_row).tolist():
-        yield bucket, skeletons.filter(pa.array(of_row == bucket))
+        yield bucket, rows.filter(pa.array(of_row == bucket))
+
+
+def trace_buckets(skeletons: pa.Table, buckets: int) -> np.ndarray:
+    """The bucket, 0 to `buckets` - 1 (int64), of the trace of each row of SKELETONS."""
+    return bucket_of(pl.Series(skeletons["trace_id"], dtype=pl.String), buckets)

@@ -70,8 +70,8 @@ class Block:
 def from_skeletons(rows: pa.Table, now: int) -> Block:
     """The spans of SKELETONS `rows`, all fresh, their traces seen at `now`."""
     frame = pl.DataFrame(pl.from_arrow(rows))
-    trace, traces = _intern(frame, ("org", "trace_id"))
-    sides = {name: _intern(frame, columns) for name, columns in SIDES.items()}
+    trace, traces = intern(frame, ("org", "trace_id"))
+    sides = {name: intern(frame, columns) for name, columns in SIDES.items()}
     spans = pl.DataFrame(
         {
             "trace": trace,
@@ -216,7 +216,7 @@ def _elect(spans: pl.DataFrame, sides: dict[str, pl.DataFrame]) -> pl.DataFrame:
     return pl.concat([spans.filter(~several), twins])
 
 
-def _intern(frame: pl.DataFrame, columns: tuple[str, ...]) -> tuple[np.ndarray, pl.DataFrame]:
+def intern(frame: pl.DataFrame, columns: tuple[str, ...]) -> tuple[np.ndarray, pl.DataFrame]:
     """The distinct rows of `columns`, and for each row of `frame` the number of its own."""
     groups = frame.with_row_index("rows").group_by(columns, maintain_order=True).agg("rows")
     return _codes(groups["rows"], frame.height), groups.drop("rows")

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
+from itertools import combinations as choose
 from typing import Any
 
 import polars as pl
@@ -20,7 +21,9 @@ from schemas.prices.index import STANDARD, Context, Model, Provider, combination
 from transforms.pricing import limit
 
 Row = dict[str, Any]  # of PriceBook.rows
+Span = tuple[int, int]  # UTC ns, from (inclusive) and to
 _END = 2**63 - 1
+_TERMS = {"hours_from", "hours_to", "input_above", "input_up_to", "free"}
 
 
 @dataclass(frozen=True)
@@ -115,33 +118,77 @@ class _Plans:
     def compose(self, seller: str, model: str, listed: Model | None, orgs: Sequence[Sequence[Entry]]) -> Model:
         """The model as it is bought under the entries of `orgs`, each over those before.
 
-        A request context that only contracts know makes no difference where none of them speaks.
+        A contract for a context also holds in each more specific one, while the book prices both alike: that for the
+        standard price in the tier `default`, say. Of two such contracts the more specific one holds.
         """
         own = listed.pairs if listed and listed.provider == seller else STANDARD  # what is borrowed has no contexts
         by_context = [_by_context(entries) for entries in orgs]
         agreed = {pair for context in chain(*by_context) for pair in context}
+        below = {
+            context: self._rows(listed, context & own) for context in combinations([*sorted(own), *sorted(agreed)])
+        }
         plans: dict[Context, int] = {}
-        for context in combinations([*sorted(own), *sorted(agreed)]):
-            base = listed.plan(context & own) if listed else None
-            asked = dict.fromkeys((context & own, context))
-            layers = [layer[each] for layer in by_context for each in asked if each in layer]
+        for context, rows in below.items():
+            layers = [
+                (layer[wider], alike)
+                for layer in by_context
+                for wider in _wider(context)
+                if wider in layer and (alike := _alike(rows, below[wider]))
+            ]
             if layers:
-                plans[context] = self._add(base, layers)
-            elif base is not None:
-                plans[context] = base
+                plans[context] = self._add(rows, layers)
+            elif listed:
+                plans[context] = listed.plans[context & own]
         return Model(seller, model, plans)
 
-    def _add(self, base: int | None, layers: Sequence[Sequence[Entry]]) -> int:
-        below = [] if base is None else self._book.rows.filter(plan=base).to_dicts()
-        moments = sorted({entry.known_from for layer in layers for entry in layer})
+    def _rows(self, listed: Model | None, context: Context) -> list[Row]:
+        return self._book.rows.filter(plan=listed.plan(context)).to_dicts() if listed else []
+
+    def _add(self, below: Sequence[Row], layers: Sequence[tuple[Sequence[Entry], Sequence[Span]]]) -> int:
+        moments = sorted({entry.known_from for entries, _ in layers for entry in entries})
         for since, until in zip([None, *moments], [*moments, None], strict=True):
-            rows = below
-            for layer in layers:
-                known = timeline(entry for entry in layer if since is not None and entry.known_from <= since)
-                rows = [*_around(rows, known), *(row for piece in known for row in _rows_of(piece))]
+            rows = list(below)
+            for entries, spans in layers:
+                known = timeline(entry for entry in entries if since is not None and entry.known_from <= since)
+                pieces = [clipped for piece in known for span in spans if (clipped := _clip(piece, span))]
+                rows = [*_around(rows, pieces), *(row for piece in pieces for row in _rows_of(piece))]
             self.rows += [{**row, "plan": self._next, "known_from": since, "known_to": until} for row in rows]
         self._next += 1
         return self._next - 1
+
+
+def _wider(context: Context) -> list[Context]:
+    """The contexts that say no more than `context`, which is the last of them."""
+    pairs = sorted(context)
+    return [frozenset(chosen) for size in range(len(pairs) + 1) for chosen in choose(pairs, size)]
+
+
+def _alike(rows: Sequence[Row], others: Sequence[Row]) -> list[Span]:
+    """The times at which two plans of the book state the same prices under the same conditions."""
+    edges = {bound for row in (*rows, *others) for bound in _span(row)} | {-_END, _END}
+    found: list[Span] = []
+    for start, end in pairwise(sorted(edges)):
+        if _terms(rows, start) == _terms(others, start):
+            found.append((found.pop()[0] if found and found[-1][1] == start else start, end))
+    return found
+
+
+def _terms(rows: Sequence[Row], at: int) -> set[tuple[object, ...]]:
+    """What the rows that hold at `at` state, whatever their names and dates."""
+    return {
+        tuple(value for name, value in row.items() if name in _TERMS or name.endswith("_price"))
+        for row in rows
+        if _span(row)[0] <= at < _span(row)[1]
+    }
+
+
+def _span(row: Row) -> Span:
+    return _or(row["effective_from"], -_END), _or(row["effective_to"], _END)
+
+
+def _clip(piece: Piece, span: Span) -> Piece | None:
+    start, end = max(piece.start, span[0]), min(_or(piece.end, _END), span[1])
+    return Piece(start, None if end == _END else end, piece.entry) if start < end else None
 
 
 def _by_context(entries: Iterable[Entry]) -> dict[Context, list[Entry]]:
@@ -155,8 +202,8 @@ def _around(rows: Iterable[Row], pieces: Sequence[Piece]) -> Iterator[Row]:
     """`rows` without the time of those `pieces` that state prices."""
     taken = [(piece.start, _or(piece.end, _END)) for piece in pieces if piece.entry.contract.bands]
     for row in rows:
-        start, end = _or(row["effective_from"], -_END), _or(row["effective_to"], _END)
-        left: list[tuple[int, int]] = []
+        start, end = _span(row)
+        left: list[Span] = []
         for first, last in taken:
             if first < end and last > start:
                 left.append((start, first))

@@ -9,10 +9,11 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from pipelines.beam.fold_dofn import FoldDoFn
-from pipelines.stateless import FACTS, observe_records, split_by_bucket
+from pipelines.stateless import FACTS, observe_records, split_by_bucket, trace_buckets
 from schemas.arrow import TABLES, from_ipc, to_ipc
 from schemas.limits import LIMITS, Limits
 from schemas.price_book import compile_book
+from transforms.bill import BillSettings, call_buckets, make_bill
 from transforms.traces import AssembleSettings, make_assemble
 
 _FOLDED = ("traces", "usage", "dead_letters")
@@ -34,13 +35,15 @@ class ObserveDoFn(beam.DoFn):
         for table, rows in observed.tables.items():
             if rows.num_rows:
                 yield TaggedOutput(table, to_ipc(rows))
-        for bucket, rows in split_by_bucket(observed.skeletons, self._buckets):
+        of_row = trace_buckets(observed.skeletons, self._buckets)
+        for bucket, rows in split_by_bucket(observed.skeletons, of_row):
             yield TaggedOutput("skeletons", (bucket, to_ipc(rows)))
 
 
 def observe_batches(
     batches: PCollection,
-    settings: AssembleSettings,
+    traces: AssembleSettings,
+    calls: BillSettings,
     started: int,
     buckets: int = 16,
     limits: Limits = LIMITS,
@@ -52,11 +55,22 @@ def observe_batches(
     step = beam.ParDo(ObserveDoFn(buckets, limits)).with_outputs("skeletons", *FACTS)
     facts: Any = batches | "observe" >> step
     # spans: Arrow IPC of SPANS; ...; skeletons: (3, Arrow IPC of SKELETONS)
-    fold = FoldDoFn(partial(make_assemble, settings), started)
-    folded: Any = facts["skeletons"] | "assemble" >> beam.ParDo(fold).with_outputs(*_FOLDED)
-    # traces: Arrow IPC of TRACES; usage: Arrow IPC of USAGE
-    sources = {"traces": (folded,), "usage": (folded,), "dead_letters": (facts, folded)}
+    assemble = beam.ParDo(FoldDoFn(partial(make_assemble, traces), started))
+    assembled: Any = facts["skeletons"] | "assemble" >> assemble.with_outputs("claims", *_FOLDED)
+    # traces: Arrow IPC of TRACES; usage: Arrow IPC of USAGE; claims: Arrow IPC of CLAIMS
+    bill = beam.ParDo(FoldDoFn(partial(make_bill, calls), started)).with_outputs(*_FOLDED)
+    claims = assembled["claims"] | "by call" >> beam.FlatMap(_by_call, buckets)
+    # (1, Arrow IPC of CLAIMS)
+    billed: Any = claims | "bill" >> bill
+    # usage: Arrow IPC of USAGE
+    folded = {table: (assembled[table], billed[table]) for table in _FOLDED}
+    told = {table: (facts[table],) for table in FACTS}
     return {
-        table: tuple(outputs[table] for outputs in sources.get(table, (facts,))) | f"unite {table}" >> beam.Flatten()
-        for table in TABLES
+        table: (*told.get(table, ()), *folded.get(table, ())) | f"unite {table}" >> beam.Flatten() for table in TABLES
     }
+
+
+def _by_call(claims: bytes, buckets: int) -> Iterator[tuple[int, bytes]]:
+    rows = from_ipc(claims)
+    for bucket, part in split_by_bucket(rows, call_buckets(rows, buckets)):
+        yield bucket, to_ipc(part)

@@ -5,14 +5,17 @@ after the fold has asked for a later one; a fold accepts a wake-up that has noth
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 from pyflink.common import Types
-from pyflink.datastream import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor
 
 from pipelines.flink.context import Context
 from pipelines.flink.task import begin_task
+from pipelines.stateless import split_by_bucket
 from schemas.arrow import from_ipc, to_ipc
 from transforms.step import Fold
 
@@ -22,6 +25,15 @@ Element = tuple[str, int, bytes]
 ELEMENT = Types.TUPLE([Types.STRING(), Types.LONG(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
 
 _SEGMENTS = "segments"
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What a fold says to another fold: the channel, the side output that carries it, the bucket of each row."""
+
+    channel: str
+    tag: OutputTag
+    buckets_of: Callable[[pa.Table], np.ndarray]
 
 
 class Segments(Mapping[str, bytes]):
@@ -49,11 +61,13 @@ class Segments(Mapping[str, bytes]):
 class FoldOperator(KeyedProcessFunction):
     """Element: (channel, bucket, rows as Arrow IPC). Emits (table, 0, rows as Arrow IPC), empty tables left out.
 
-    `make_fold` runs once in each task; it must be importable, not a closure of the job's script.
+    `make_fold` runs once in each task; it must be importable, not a closure of the job's script. What the fold says
+    on the channel of `feed` goes to its side output, by bucket.
     """
 
-    def __init__(self, make_fold: Callable[[], Fold]) -> None:
+    def __init__(self, make_fold: Callable[[], Fold], feed: Feed | None = None) -> None:
         self._make_fold = make_fold
+        self._feed = feed
 
     def open(self, runtime_context: RuntimeContext) -> None:
         begin_task()
@@ -62,13 +76,13 @@ class FoldOperator(KeyedProcessFunction):
             MapStateDescriptor(_SEGMENTS, Types.STRING(), Types.PICKLED_BYTE_ARRAY())
         )
 
-    def process_element(self, value: Element, ctx: Context) -> Iterator[Element]:
+    def process_element(self, value: Element, ctx: Context) -> Iterator:
         yield from self._run(from_ipc(bytes(value[2])), ctx)
 
-    def on_timer(self, timestamp: int, ctx: Context) -> Iterator[Element]:
+    def on_timer(self, timestamp: int, ctx: Context) -> Iterator:
         yield from self._run(None, ctx)
 
-    def _run(self, rows: pa.Table | None, ctx: Context) -> Iterator[Element]:
+    def _run(self, rows: pa.Table | None, ctx: Context) -> Iterator:
         timers = ctx.timer_service()
         now_ms = timers.current_processing_time()
         step = self._fold(Segments(self._segments), rows, now_ms * 10**6)
@@ -80,8 +94,14 @@ class FoldOperator(KeyedProcessFunction):
         if step.wake_at is not None:
             # A timer for the present moment would fire within this call's millisecond, again and again.
             timers.register_processing_time_timer(max(now_ms + 1, -(-step.wake_at // 10**6)))
-        for table, found in step.out:
+        bad = () if step.bad is None else (("dead_letters", step.bad),)
+        for channel, found in step.out + bad:
             if found.num_rows:
-                yield table, 0, to_ipc(found)
-        if step.bad is not None and step.bad.num_rows:
-            yield "dead_letters", 0, to_ipc(step.bad)
+                yield from self._told(channel, found)
+
+    def _told(self, channel: str, rows: pa.Table) -> Iterator:
+        if self._feed is None or channel != self._feed.channel:
+            yield channel, 0, to_ipc(rows)
+            return
+        for bucket, part in split_by_bucket(rows, self._feed.buckets_of(rows)):
+            yield self._feed.tag, (channel, bucket, to_ipc(part))

@@ -11,18 +11,21 @@ what follows a Python operator is not chained to it.
 from functools import partial
 
 from pyflink.common import Types
-from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.datastream import DataStream, OutputTag, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from pipelines.flink.batcher import BATCH, Batcher
-from pipelines.flink.fold_operator import ELEMENT, FoldOperator
+from pipelines.flink.fold_operator import ELEMENT, Feed, FoldOperator
 from pipelines.flink.keys import MAX_PARALLELISM, spread_keys
 from pipelines.flink.observe_operator import SKELETONS, ObserveOperator
 from pipelines.flink.settings import ObserveSettings
 from pipelines.flink.sink import StoreWriter
 from pipelines.flink.source import kafka_records
 from pipelines.store import StoreSettings
+from transforms.bill import BillSettings, call_buckets, make_bill
 from transforms.traces import AssembleSettings, make_assemble
+
+CLAIMS = OutputTag("claims", ELEMENT)
 
 
 def build(env: StreamExecutionEnvironment, settings: ObserveSettings) -> None:
@@ -45,7 +48,7 @@ def observe(
 
     prices: the store whose contracts hold; None: the default price book alone.
     """
-    lanes, keys = spread_keys(settings.parallelism), spread_keys(settings.buckets)
+    lanes = spread_keys(settings.parallelism)
     batcher = Batcher(settings.topic, settings.batch_bytes, settings.linger_ms)
     laned = records.key_by(lambda row: lanes[row[3] % len(lanes)], key_type=Types.LONG())
     batches = _named(laned.process(batcher, output_type=BATCH), "batch")
@@ -55,11 +58,15 @@ def observe(
     # ("spans", 0, Arrow IPC of SPANS), ("messages", 0, ...), ..., ("requests", 0, Arrow IPC of REQUESTS)
     skeletons = facts.get_side_output(SKELETONS).disable_chaining()
     # ("skeletons", 3, Arrow IPC of those SKELETONS that belong to bucket 3)
-    bucketed = skeletons.key_by(lambda element: keys[element[1]], key_type=Types.LONG())
-    assembler = FoldOperator(partial(make_assemble, assemble_settings(settings)))
-    folded = _named(bucketed.process(assembler, output_type=ELEMENT), "assemble")
+    assemble = partial(make_assemble, assemble_settings(settings))
+    calls = Feed("claims", CLAIMS, partial(call_buckets, buckets=settings.buckets))
+    assembled = _folded(skeletons, FoldOperator(assemble, calls), "assemble", settings.buckets)
     # ("traces", 0, Arrow IPC of TRACES), ("usage", 0, Arrow IPC of USAGE)
-    return facts, folded
+    claims = assembled.get_side_output(CLAIMS).disable_chaining()
+    # ("claims", 1, Arrow IPC of those CLAIMS whose call belongs to bucket 1)
+    billed = _folded(claims, FoldOperator(partial(make_bill, bill_settings(settings))), "bill", settings.buckets)
+    # ("usage", 0, Arrow IPC of USAGE): what was billed by several traces, taken back
+    return facts, assembled.union(billed)
 
 
 def assemble_settings(settings: ObserveSettings) -> AssembleSettings:
@@ -69,6 +76,20 @@ def assemble_settings(settings: ObserveSettings) -> AssembleSettings:
         tick_ns=settings.tick_ms * 10**6,
         max_trace_spans=settings.limits.trace_spans,
     )
+
+
+def bill_settings(settings: ObserveSettings) -> BillSettings:
+    """A call is kept longer than its traces, so that their last word finds it."""
+    return BillSettings(
+        horizon_ns=int((settings.horizon_s + settings.quiet_gap_s + 60) * 10**9), tick_ns=settings.tick_ms * 10**6
+    )
+
+
+def _folded(elements: DataStream, operator: FoldOperator, name: str, buckets: int) -> DataStream:
+    """The fold over `elements`, those of one bucket together."""
+    keys = spread_keys(buckets)
+    bucketed = elements.key_by(lambda element: keys[element[1]], key_type=Types.LONG())
+    return _named(bucketed.process(operator, output_type=ELEMENT), name)
 
 
 def _named(stream: DataStream, name: str) -> DataStream:

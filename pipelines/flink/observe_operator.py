@@ -9,7 +9,7 @@ from pyflink.datastream import OutputTag, ProcessFunction, RuntimeContext
 from pipelines.flink.fold_operator import ELEMENT
 from pipelines.flink.task import begin_task
 from pipelines.price_feed import PriceFeed
-from pipelines.stateless import FACTS, observe_records, split_by_bucket
+from pipelines.stateless import FACTS, observe_records, split_by_bucket, trace_buckets
 from pipelines.store import StoreSettings
 from schemas.arrow import from_ipc, to_ipc
 from schemas.limits import Limits
@@ -41,7 +41,8 @@ class ObserveOperator(ProcessFunction):
         for name in FACTS:
             if observed.tables[name].num_rows:
                 yield name, 0, to_ipc(observed.tables[name])
-        for bucket, rows in split_by_bucket(observed.skeletons, self._buckets):
+        of_row = trace_buckets(observed.skeletons, self._buckets)
+        for bucket, rows in split_by_bucket(observed.skeletons, of_row):
             yield SKELETONS, ("skeletons", bucket, to_ipc(rows))
 
     def close(self) -> None:

@@ -1,14 +1,12 @@
 from pathlib import Path
 
-import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipelines.stateless import FACTS, observe_records, split_by_bucket
+from pipelines.stateless import FACTS, observe_records, split_by_bucket, trace_buckets
 from schemas.arrow import RAW, TABLES
 from schemas.limits import LIMITS
 from schemas.price_book import PriceBook, compile_book
-from transforms.buckets import bucket_of
 
 CAPTURES = Path(__file__).parent.parent / "captures"
 
@@ -65,9 +63,10 @@ def test_every_table_has_its_schema_whatever_came(book, orgs):
 
 def test_buckets_share_out_the_skeletons_by_trace(book):
     skeletons = observe_records(_raw(*["acme"] * 12), book, LIMITS, "1.2.3").skeletons
-    parts = dict(split_by_bucket(skeletons, 4))
+    parts = dict(split_by_bucket(skeletons, trace_buckets(skeletons, 4)))
     assert len(parts) > 1
     assert sum(rows.num_rows for rows in parts.values()) == skeletons.num_rows
     for bucket, rows in parts.items():
-        assert set(bucket_of(pl.Series(rows["trace_id"], dtype=pl.String), 4).tolist()) == {bucket}
-    assert list(split_by_bucket(skeletons.slice(0, 0), 4)) == []
+        assert set(trace_buckets(rows, 4).tolist()) == {bucket}
+    nothing = skeletons.slice(0, 0)
+    assert list(split_by_bucket(nothing, trace_buckets(nothing, 4))) == []

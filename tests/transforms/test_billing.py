@@ -153,14 +153,17 @@ def standing(spans: dict[str, Row]) -> set[str]:
             groups[spans[span]["response_id"]].add(span)
     for group in groups.values():
         left = [span for span in group if not below[span] & usage & group]
-        best = min(left, key=lambda span: rank(spans[span], span in usage))
+        best = min(left, key=lambda span: (rank(spans[span]), span))
         stays -= set(left) - {best}
     return stays
 
 
-def rank(row: Row, usage: bool) -> tuple:
-    known = sum(v is not None for k, v in row.items() if k.endswith("_tokens") or k == "cost_nano")
-    return (-usage, -known, -row["start_time"], row["duration_ns"], row["span_id"])
+def rank(row: Row) -> tuple:
+    """The best record of a call has the smallest."""
+    usage = row["billable"] and (row["input_tokens"] is not None or row["output_tokens"] is not None)
+    known = sum(bool(v) for k, v in row.items() if k.endswith("_tokens") or k == "cost_nano")
+    native = row["dialect"] == "anthropic_sdk"
+    return (-usage, -(row["token_source"] == "reported"), -known, -native, -row["start_time"], row["duration_ns"])
 
 
 def ancestors(span: str, above: dict[str, str]) -> set[str]:

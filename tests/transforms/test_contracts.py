@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import polars as pl
@@ -33,7 +33,7 @@ SCHEMA: dict[str, Any] = {
     "output_tokens": pl.Int64,
 }
 TOKEN = YOCTO_PER_NANO  # a price of one nano-dollar a token: a thousand dollars' thousandth a million
-BATCH = "processing=batch"
+BATCH, TIER = "processing=batch", "service_tier=default"
 Call = dict[str, Any]
 
 
@@ -87,14 +87,14 @@ def cost(by: PriceBook, **fields: Any) -> int | None:
 # ---- the slow oracle
 
 SOLD = [("openai", "o3"), ("google", "gemini-2.5-pro"), ("azure", "gpt-4o"), ("acme-host", "llama-x")]
-DAYS = st.integers(0, 12)
+DAYS = st.one_of(st.integers(0, 12), st.integers(33, 40))  # Gemini's batch price begins on day 36
 CONTRACTS = st.builds(
     lambda sold, org, context, first, length, prices: contract(
         first, length and first + length, org, sold[0], sold[1], context, tuple(prices)
     ),
     st.sampled_from(SOLD),
     st.sampled_from(["", "acme", "globex"]),
-    st.sampled_from(["", BATCH]),
+    st.sampled_from(["", BATCH, TIER, f"{BATCH},{TIER}"]),
     DAYS,
     st.one_of(st.none(), st.integers(1, 8)),
     st.lists(st.integers(0, 90), max_size=3),
@@ -102,13 +102,21 @@ CONTRACTS = st.builds(
 ENTRIES = st.lists(st.builds(entry, CONTRACTS, st.integers(0, 5)), max_size=12, unique_by=lambda e: e.entry_id)
 CALLS = st.lists(
     st.builds(
-        lambda sold, org, batch, day, at, received, size: call(
-            org, sold[0], sold[1], day, start_ns=ns(day) + at, batch=batch, input_tokens=size, received_at=received
+        lambda sold, org, batch, tier, day, at, received, size: call(
+            org,
+            *sold,
+            day,
+            start_ns=ns(day) + at,
+            batch=batch,
+            service_tier=tier,
+            input_tokens=size,
+            received_at=received,
         ),
         st.sampled_from(SOLD),
         st.sampled_from(["acme", "globex", "other", "", None]),
         st.booleans(),
-        st.integers(-2, 22),
+        st.sampled_from([None, "default", "auto"]),
+        st.one_of(st.integers(-2, 22), st.integers(31, 42)),
         st.sampled_from([0, 1, DAY_NS - 1]),
         st.one_of(
             st.none(), st.just(0), st.builds(lambda day, more: ns(day) + more, st.integers(-1, 7), st.integers(-1, 1))
@@ -120,29 +128,42 @@ CALLS = st.lists(
 )
 
 
+@cache
+def terms(provider: str, model: str, context: str, at: int) -> frozenset[tuple[Any, ...]]:
+    """What the book charges in a context at a time, whatever the hour and the length; nothing where it lists none."""
+    listed = find_listed(book(), provider, model)
+    if listed is None:
+        return frozenset()
+    plan = listed.plan(read_context(context) if listed.provider == provider else frozenset())
+    found = set()
+    for row in book().rows.filter(plan=plan).to_dicts():
+        if (row["effective_from"] or -(2**63)) <= at < (row["effective_to"] or 2**63):
+            units = (row[name] for name in book().rows.columns if name.endswith("_price"))
+            found.add((row["hours_from"], row["input_above"], row["input_up_to"], *units))
+    return frozenset(found)
+
+
 def expected(row: Call, entries: Iterable[Entry], default: str | None) -> str | None:
     """The price id by a plain loop; `default`: that of the book."""
-    listed = find_listed(book(), row["provider"], row["request_model"])
-    own = listed.pairs if listed and listed.provider == row["provider"] else frozenset()
-    asked = read_context(BATCH) if row["batch"] else frozenset()
-    for org, context in product(dict.fromkeys((row["org"] or "", "")), dict.fromkeys((asked, asked & own))):
+    sold = (row["provider"], row["request_model"])
+    pairs = [pair for asked, pair in ((row["batch"], BATCH), (row["service_tier"] == "default", TIER)) if asked]
+    contexts = [",".join(sorted(chosen)) for size in (2, 1, 0) for chosen in combinations(sorted(pairs)[::-1], size)]
+    here = terms(*sold, contexts[0], row["start_ns"])
+    for org, context in product(dict.fromkeys((row["org"] or "", "")), contexts):
         best: Entry | None = None
         for candidate in entries:
             made = candidate.contract
             if (
-                (made.org, made.provider, made.model) == (org, row["provider"], row["request_model"])
-                and read_context(made.context) == context
+                (made.org, made.provider, made.model, made.context) == (org, *sold, context)
                 and made.effective_from <= row["start_ns"]
                 and (made.effective_to is None or row["start_ns"] < made.effective_to)
                 and (not row["received_at"] or candidate.known_from <= row["received_at"])
                 and (best is None or candidate.order > best.order)
             ):
                 best = candidate
-        if best and best.contract.bands:
-            above = [
-                band.above for band in best.contract.bands if band.above is None or row["input_tokens"] > band.above
-            ]
-            return best.price_id(above[-1])
+        if best and best.contract.bands and terms(*sold, context, row["start_ns"]) == here:
+            bands = best.contract.bands
+            return best.price_id([b.above for b in bands if b.above is None or row["input_tokens"] > b.above][-1])
     return default
 
 
@@ -250,6 +271,21 @@ def test_a_contract_for_the_standard_price_leaves_the_batch_price_of_the_book():
     by = with_contracts(book(), [entry(contract(model="gpt-4o"))])
     assert cost(by, model="gpt-4o") == 600
     assert cost(by, model="gpt-4o", batch=True) == cost(book(), model="gpt-4o", batch=True) == 100 * 1250 + 10 * 5000
+
+
+def test_a_contract_for_the_standard_price_holds_in_every_context_that_the_book_prices_alike():
+    by = with_contracts(book(), [entry(contract(model="gpt-4o"))])
+    assert cost(by, model="gpt-4o", service_tier="default") == 600
+    own = entry(contract(model="gpt-4o", context=TIER, prices=(7,)), known=-1)
+    by = with_contracts(book(), [entry(contract(model="gpt-4o")), own])
+    assert [cost(by, model="gpt-4o", service_tier=tier) for tier in ("default", None, "auto")] == [840, 600, 600]
+
+
+def test_a_contract_for_the_standard_price_ends_where_the_book_prices_a_context_apart():
+    by = with_contracts(book(), [entry(contract(provider="google", model="gemini-2.5-pro"))])
+    asked = {"provider": "google", "model": "gemini-2.5-pro", "batch": True}
+    assert cost(by, day=35, **asked) == 600  # the batch price begins on the seventh of July
+    assert cost(by, day=36, **asked) == cost(book(), day=36, **asked) != 600
 
 
 def test_a_contract_for_a_context_that_the_book_does_not_know_holds_in_that_context_only():

@@ -6,11 +6,10 @@ import pytest
 from pyflink.datastream import StreamExecutionEnvironment
 
 from pipelines.flink.local import configuration
-from pipelines.flink.observe import assemble_settings, build
+from pipelines.flink.observe import assemble_settings, bill_settings, build
 from pipelines.flink.settings import load
 
 SPEC = Path(__file__).parents[3] / "jobs" / "observe.yaml"
-OPERATORS = ["assemble", "batch", "observe", "write facts", "write traces"]
 
 
 @pytest.fixture
@@ -33,15 +32,18 @@ def test_every_operator_of_ours_has_its_name_and_its_uid_and_runs_alone_in_its_t
     names = [vertex.getName() for vertex in vertices]
     assert sorted(names) == [
         "Map",
+        "Map",
         "Source: spans_raw[1] -> Calc[2] -> TableToDataStream -> _stream_key_by_map_operator",
+        "_stream_key_by_map_operator",
         "_stream_key_by_map_operator",
         "assemble",
         "batch, observe",
+        "bill",
         "write facts",
         "write traces",
     ]
     uids = {node.getTransformationUID() for node in graph.getStreamNodes().toArray()}
-    assert {"batch", "assemble", "write-facts", "write-traces"} <= uids
+    assert {"batch", "assemble", "bill", "write-facts", "write-traces"} <= uids
 
 
 def test_the_parallelism_reaches_every_task_and_the_key_groups_are_fixed(jvm, settings):
@@ -56,3 +58,8 @@ def test_the_fold_gets_the_times_of_the_settings(settings):
     fold = assemble_settings(settings)
     assert (fold.quiet_gap_ns, fold.horizon_ns, fold.tick_ns) == (5 * 10**9, 600 * 10**9, 10**9)
     assert fold.max_trace_spans == settings.limits.trace_spans
+
+
+def test_a_call_is_kept_longer_than_its_traces(settings):
+    kept = assemble_settings(settings)
+    assert bill_settings(settings).horizon_ns > kept.horizon_ns + kept.quiet_gap_ns
