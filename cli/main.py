@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli.commands import demo, doctor, keys, migrate, orgs, send, sql, status, trace, up
+from cli.commands import demo, doctor, keys, migrate, orgs, prices, send, sql, status, trace, up
 from cli.exits import Failure
 from cli.output import talk
 
@@ -19,6 +19,7 @@ for module in (demo, up, send, status, trace, sql, migrate, doctor):
     module.register(commands)
 commands.add_typer(orgs.commands, name="org")
 commands.add_typer(keys.commands, name="key")
+commands.add_typer(prices.commands, name="price")
 
 
 def app() -> None:

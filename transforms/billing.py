@@ -2,11 +2,13 @@
 
 A *candidate* is a span that one of its sightings calls billable; *usage* is an input or an output token count.
 Of each trace, a candidate is gone (does not bill) when
-1. roll-up: a candidate with usage is below it in the tree; or
+1. roll-up: a candidate with usage is below it in the tree, one with reported usage if its own is reported: what was
+   counted from text takes nothing back that a provider reported; or
 2. duplicate: another candidate of the same response id is the better record of the call. Those that have a
    candidate of that response id with usage below them are rule 1's; of the others the best one stays (see
    precedence, then the smallest span id); or
-3. its fullest sighting is not billable after all.
+3. its fullest sighting is not billable after all; or
+4. already reported: its usage was counted from text, and a call above it that stands by rule 1 reported its own.
 
 Of a group of one response id somebody always stays, or has a roll-up's descendant that does: the best of those
 not left aside can only go by rule 1, and then the candidate below it bills the call.
@@ -16,7 +18,8 @@ duplicate), but a row once written cannot be taken back. So the ledger rests on 
 can only become true as the set of spans grows, and that holds wherever `gone` holds for any part of the set:
 - sightings of a span that disagree (on parent, times, numbers or response id), or a loop of several parent ids,
   stay in their trace: there `may` holds for all candidates;
-- elsewhere parents never change, so a descendant stays a descendant: rule 1 itself can only become true;
+- elsewhere parents never change, so a descendant stays a descendant: rule 1 itself can only become true, and so can
+  the part of rule 4 that a call above reported its usage;
 - and there rule 2 implies that a better record of the response id exists, other than the parent of a candidate
   with usage (which rule 2 leaves aside whenever it is known). Records are fixed there, so this stays true.
 Every candidate has a charge row; every candidate of which `may` holds has a reversal row, negative when it is
@@ -37,6 +40,7 @@ from transforms.precedence import DESCENDING, ORDER, merits
 from transforms.tree import Forest
 
 ROLL_UP, NOT_A_CALL, STANDS = "roll-up of its descendants", "not a call by its fullest record", "stands after all"
+REPORTED_ABOVE = "reported by a call above it"
 
 
 def verdicts(spans: pl.DataFrame, forest: Forest, mixed: np.ndarray) -> pl.DataFrame:
@@ -51,16 +55,20 @@ def verdicts(spans: pl.DataFrame, forest: Forest, mixed: np.ndarray) -> pl.DataF
         *merits(pl.col("billable") & pl.any_horizontal(pl.col("input_tokens", "output_tokens").is_not_null())),
     )  # fmt: skip
     billable, candidate, usage = (calls[name].to_numpy() for name in ("billable", "candidate", "usage"))
-    rolled = billable & (forest.totals(usage.astype(np.int64)) > usage)
+    reported = usage & calls["reported"].to_numpy()
+    above_reported, above_usage = (forest.totals(flags.astype(np.int64)) > flags for flags in (reported, usage))
+    rolled = billable & (above_reported | (above_usage & ~reported))
+    counted = usage & ~reported
+    told = counted & forest.below(reported & ~above_reported)
     beaten, contested, by = _duplicates(calls, forest)
     wide_loop = forest.loop & (spans["parent"] != spans["span"]).to_numpy()
     mixed = mixed | _in_traces(calls["trace"].to_numpy(), wide_loop)
-    gone = candidate & (rolled | beaten | ~billable)
-    may = candidate & (mixed | rolled | contested)
-    which = np.select([~may, ~gone, ~billable, rolled], [0, 1, 2, 3], 4)
-    text = pl.Series(["", STANDS, NOT_A_CALL, ROLL_UP, "duplicate of "])[which]
-    target = np.where(which == 4, by, 0).astype(np.uint64)
-    code = np.where(which == 4, np.maximum(mix(target) >> np.uint64(32), 4), which).astype(np.uint32)
+    gone = candidate & (rolled | beaten | told | ~billable)
+    may = candidate & (mixed | rolled | contested | (counted & forest.below(reported)))
+    which = np.select([~may, ~gone, ~billable, rolled, beaten], [0, 1, 2, 3, 5], 4)
+    text = pl.Series(["", STANDS, NOT_A_CALL, ROLL_UP, REPORTED_ABOVE, "duplicate of "])[which]
+    target = np.where(which == 5, by, 0).astype(np.uint64)
+    code = np.where(which == 5, np.maximum(mix(target) >> np.uint64(32), 5), which).astype(np.uint32)
     return pl.DataFrame({"gone": gone, "may": may, "reason": text + pl.Series(hex_ids(target)), "code": code})
 
 

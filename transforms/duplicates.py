@@ -33,7 +33,10 @@ def told_anew(claims: pl.DataFrame, final: np.ndarray) -> tuple[pl.DataFrame, pa
 
     claims: see calls, all claims on each call. final: bool, for each claim whether it is the last word.
     """
-    judged = _judged(claims)
+    several = claims.with_row_index("row").filter(claims.select(CALL).is_duplicated())
+    if several.is_empty():
+        return claims, USAGE.empty_table()
+    judged = _judged(several)
     last = pl.Series(final[judged["row"].to_numpy()])
     news = judged.filter(pl.col("may") & ((pl.col("code") != pl.col("told")) | last))
     if news.is_empty():
@@ -44,10 +47,9 @@ def told_anew(claims: pl.DataFrame, final: np.ndarray) -> tuple[pl.DataFrame, pa
 
 
 def _judged(claims: pl.DataFrame) -> pl.DataFrame:
-    """The claims on calls that have several: further columns row, gone, may, by_trace, by_span, code, sum."""
-    several = claims.with_row_index("row").filter(claims.select(CALL).is_duplicated())
+    """`claims` in the order of (call, precedence), further columns gone, may, by_trace, by_span, code, sum."""
     usage = pl.any_horizontal(pl.col("input_tokens", "output_tokens").is_not_null())
-    ranked = several.with_columns(*merits(usage)).sort(
+    ranked = claims.with_columns(*merits(usage)).sort(
         *CALL, *ORDER, "trace_id", "span_id", descending=[False, False, *DESCENDING, False, False]
     )
     rank, elsewhere = pl.int_range(pl.len()), pl.col("trace_id") != pl.col("trace_id").first()

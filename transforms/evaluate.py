@@ -77,7 +77,8 @@ def _judged(wood: Wood, verdict: pl.DataFrame, charge: np.ndarray, final: np.nda
     spans = wood.spans.select("row", "told").hstack(verdict)
     last = pl.Series(final[wood.column("trace")])
     spans = spans.with_columns(
-        charge=pl.Series(charge[wood.column("row")]), reverse=pl.col("may") & ((pl.col("code") != pl.col("told")) | last)
+        charge=pl.Series(charge[wood.column("row")]),
+        reverse=pl.col("may") & ((pl.col("code") != pl.col("told")) | last),
     )
     return spans.filter(pl.col("charge") | pl.col("reverse")).select(
         "row", "charge", "reverse", "gone", "may", "reason", "code"

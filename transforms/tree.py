@@ -37,6 +37,13 @@ class Forest:
         rows[self.position] = np.arange(len(rows))
         return rows
 
+    def below(self, flags: np.ndarray) -> Flags:
+        """Whether any span above each row, its parent or further up, has its flag (bool) set."""
+        steps = np.zeros(len(flags) + 1, np.int64)
+        np.add.at(steps, self.position[flags] + 1, 1)
+        np.add.at(steps, (self.position + self.size)[flags], -1)
+        return np.cumsum(steps)[self.position] > 0
+
     def totals(self, values: np.ndarray) -> np.ndarray:
         """The sum of `values` (int64) over each row's subtree."""
         sums = np.zeros(len(values) + 1, np.int64)

@@ -18,6 +18,9 @@ from transforms.traces import AssembleSettings, make_assemble
 
 _FOLDED = ("traces", "usage", "dead_letters")
 
+# Beam encodes the key of state and timers by its type, which it must be told.
+_Keyed = tuple[int, bytes]
+
 
 class ObserveDoFn(beam.DoFn):
     """Element: Arrow IPC of RAW. Output `<table>`: its rows as Arrow IPC; `skeletons`: (bucket, Arrow IPC)."""
@@ -54,12 +57,15 @@ def observe_batches(
     """
     step = beam.ParDo(ObserveDoFn(buckets, limits)).with_outputs("skeletons", *FACTS)
     facts: Any = batches | "observe" >> step
+    skeletons = facts["skeletons"] | "by trace" >> beam.Map(_same).with_output_types(_Keyed)
     # spans: Arrow IPC of SPANS; ...; skeletons: (3, Arrow IPC of SKELETONS)
     assemble = beam.ParDo(FoldDoFn(partial(make_assemble, traces), started))
-    assembled: Any = facts["skeletons"] | "assemble" >> assemble.with_outputs("claims", *_FOLDED)
+    assembled: Any = skeletons | "assemble" >> assemble.with_outputs("claims", *_FOLDED)
     # traces: Arrow IPC of TRACES; usage: Arrow IPC of USAGE; claims: Arrow IPC of CLAIMS
     bill = beam.ParDo(FoldDoFn(partial(make_bill, calls), started)).with_outputs(*_FOLDED)
-    claims = assembled["claims"] | "by call" >> beam.FlatMap(_by_call, buckets)
+    by_call = beam.FlatMap(_by_call, buckets).with_output_types(_Keyed)
+    # The shuffle keeps the two folds out of one stage, in which the direct runner mixes up their timers.
+    claims = assembled["claims"] | "by call" >> by_call | beam.Reshuffle()
     # (1, Arrow IPC of CLAIMS)
     billed: Any = claims | "bill" >> bill
     # usage: Arrow IPC of USAGE
@@ -68,6 +74,10 @@ def observe_batches(
     return {
         table: (*told.get(table, ()), *folded.get(table, ())) | f"unite {table}" >> beam.Flatten() for table in TABLES
     }
+
+
+def _same(element: tuple[int, bytes]) -> tuple[int, bytes]:
+    return element
 
 
 def _by_call(claims: bytes, buckets: int) -> Iterator[tuple[int, bytes]]:

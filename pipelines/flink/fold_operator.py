@@ -29,10 +29,9 @@ _SEGMENTS = "segments"
 
 @dataclass(frozen=True)
 class Feed:
-    """What a fold says to another fold: the channel, the side output that carries it, the bucket of each row."""
+    """What a fold says to another fold: the channel, also the id of its side output, and the bucket of each row."""
 
     channel: str
-    tag: OutputTag
     buckets_of: Callable[[pa.Table], np.ndarray]
 
 
@@ -72,6 +71,7 @@ class FoldOperator(KeyedProcessFunction):
     def open(self, runtime_context: RuntimeContext) -> None:
         begin_task()
         self._fold = self._make_fold()
+        self._tag = OutputTag(self._feed.channel, ELEMENT) if self._feed else None
         self._segments = runtime_context.get_map_state(
             MapStateDescriptor(_SEGMENTS, Types.STRING(), Types.PICKLED_BYTE_ARRAY())
         )
@@ -104,4 +104,4 @@ class FoldOperator(KeyedProcessFunction):
             yield channel, 0, to_ipc(rows)
             return
         for bucket, part in split_by_bucket(rows, self._feed.buckets_of(rows)):
-            yield self._feed.tag, (channel, bucket, to_ipc(part))
+            yield self._tag, (channel, bucket, to_ipc(part))

@@ -59,7 +59,7 @@ def observe(
     skeletons = facts.get_side_output(SKELETONS).disable_chaining()
     # ("skeletons", 3, Arrow IPC of those SKELETONS that belong to bucket 3)
     assemble = partial(make_assemble, assemble_settings(settings))
-    calls = Feed("claims", CLAIMS, partial(call_buckets, buckets=settings.buckets))
+    calls = Feed(CLAIMS.tag_id, partial(call_buckets, buckets=settings.buckets))
     assembled = _folded(skeletons, FoldOperator(assemble, calls), "assemble", settings.buckets)
     # ("traces", 0, Arrow IPC of TRACES), ("usage", 0, Arrow IPC of USAGE)
     claims = assembled.get_side_output(CLAIMS).disable_chaining()

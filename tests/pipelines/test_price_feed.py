@@ -18,7 +18,7 @@ from pipelines.price_store import append_entries, publish_book, read_entries
 from pipelines.store import StoreSettings, StoreUnreachable, connect_creating
 from schemas.migrations import CLICKHOUSE
 from schemas.price_book import PriceBook, compile_book, price_column
-from schemas.prices.contracts import Band, Contract, Entry, dollars, record
+from schemas.prices.contracts import LEAD_NS, Band, Contract, Entry, dollars, record
 from tests.store_process import StoreProcess, running_store
 from transforms.pricing import price
 
@@ -104,6 +104,14 @@ def test_a_running_feed_takes_a_new_contract_without_a_restart(client: Client, f
     assert price_id(feed.current(NOW + EVERY_NS), org="globex").startswith("openai/gpt-4o@")
 
 
+def test_every_reader_has_an_entry_before_it_holds(client: Client, feed: PriceFeed):
+    assert EVERY_NS < LEAD_NS
+    feed.current(NOW)
+    (entry,) = written(client, contract(0, None, 5))
+    assert entry.known_from == NOW + LEAD_NS
+    assert price_id(feed.current(entry.known_from)) == entry.price_id(None)
+
+
 def test_the_book_is_the_same_object_until_a_contract_comes(client: Client, feed: PriceFeed):
     first = feed.current(NOW)
     assert feed.current(NOW + EVERY_NS) is first
@@ -168,7 +176,8 @@ def test_usage_joins_the_prices_by_their_id(client: Client, feed: PriceFeed):
     (entry,) = written(client, contract(0, None, 2_500_000_000_000_000_000))
     ids = [price_id(feed.current(NOW), org) for org in ("acme", "globex")]
     found = client.query(
-        "SELECT price_id, org, input, request, reason FROM prices WHERE price_id IN {ids:Array(String)} ORDER BY org DESC",
+        "SELECT price_id, org, input, request, reason FROM prices WHERE price_id IN {ids:Array(String)}"
+        " ORDER BY org DESC",
         parameters={"ids": ids},
     ).result_rows
     assert found == [

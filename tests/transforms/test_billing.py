@@ -192,3 +192,18 @@ def test_a_call_sent_again_in_another_request_is_charged_once_and_not_taken_back
     """A request sent again is received at another time, so its spans have another version."""
     rows = [skeleton(1), call(2, 1, response_id="r", version=5), call(2, 1, response_id="r", version=6)]
     assert entries(rows) == [("charge", 100, "")]
+
+
+def test_what_was_counted_from_text_takes_nothing_back_that_a_provider_reported() -> None:
+    reported, counted = call(1, cost_nano=1_000), call(2, 1, token_source="counted", cost_nano=9)
+    assert billed([reported, counted]) == {span_id(1)}
+    assert entries([reported, counted])[-1] == ("reversal", -9, "reported by a call above it")
+
+
+def test_a_call_counted_from_text_bills_beside_a_reported_one_below_the_same_roll_up() -> None:
+    outer, reported, counted = call(1), call(2, 1), call(3, 1, token_source="counted")
+    assert billed([outer, reported, counted]) == {span_id(2), span_id(3)}
+
+
+def test_of_two_layers_counted_from_text_the_inner_one_bills() -> None:
+    assert billed([call(1, token_source="counted"), call(2, 1, token_source="estimated")]) == {span_id(2)}

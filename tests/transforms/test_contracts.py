@@ -104,7 +104,8 @@ CALLS = st.lists(
     st.builds(
         lambda sold, org, batch, tier, day, at, received, size: call(
             org,
-            *sold,
+            sold[0],
+            sold[1],
             day,
             start_ns=ns(day) + at,
             batch=batch,

@@ -1,0 +1,77 @@
+"""What the ledger says of the real captures, each sent by an organisation of its own."""
+
+from collections import defaultdict
+from random import Random
+
+import pyarrow as pa
+import pytest
+
+from schemas.arrow import RAW
+from schemas.limits import LIMITS
+from schemas.price_book import compile_book
+from tests.transforms.folding import Chain, Row, Run
+from tests.transforms.records import CAPTURES, raw
+from tests.transforms.skeletons import SECOND
+from tests.transforms.spans import expected
+from tests.transforms.test_tokens import TOTALS, not_sent
+from transforms.bill import BillSettings, make_bill
+from transforms.observe import observe
+from transforms.traces import AssembleSettings, make_assemble
+
+# The calls that a wrapper and the provider's own SDK, or a framework and a client, report in traces of their own.
+ACROSS_TRACES = {
+    *(f"traceloop-anthropic/anthropic_{name}" for name in ("chat", "stream", "stream_helper", "tool_call")),
+    *("traceloop-sdk/anthropic_chat", "traceloop-sdk/anthropic_stream"),
+    *("openinference-langchain-plus-openai/agent", "openinference-langchain-plus-openai/chat"),
+    "openinference-anthropic/anthropic_stream_helper",
+}
+# A generation written by hand: no call was made, so the truth has none.
+NO_CALL = "langfuse/manual_generation"
+BILLED = [name for name, entry in expected().items() if entry["traced_totals"] and name != NO_CALL]
+
+
+@pytest.fixture(scope="module")
+def skeletons() -> list[Row]:
+    orgs = [name for name, entry in expected().items() for file in entry["files"] if ".logs." not in file]
+    files = [file for entry in expected().values() for file in entry["files"] if ".logs." not in file]
+    records = raw([(CAPTURES / file).read_bytes() for file in files])
+    at = RAW.get_field_index("org")
+    records = records.set_column(at, RAW.field(at), pa.array(orgs, pa.string()))
+    return observe(records, compile_book(), LIMITS, "test").skeletons.to_pylist()
+
+
+def ledger(rows: list[Row], seed: int) -> Chain:
+    """The ledger after `rows` came in random order and in random groups, a second apart."""
+    draw, rest = Random(seed), list(rows)
+    draw.shuffle(rest)
+    run = Chain(Run(make_assemble(AssembleSettings())), Run(make_bill(BillSettings())))
+    while rest:
+        size = draw.randint(1, 200)
+        run.send(rest[:size], SECOND)
+        rest = rest[size:]
+    return run.drain()
+
+
+@pytest.fixture(scope="module")
+def sums(skeletons: list[Row]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for row in ledger(skeletons, 1).usage().values():
+        for count in (*TOTALS, "cost_nano"):
+            found[row["org"]][count] += row[count] or 0
+    return found
+
+
+@pytest.mark.parametrize("capture", BILLED)
+def test_the_ledger_of_a_capture_sums_up_to_the_truth(capture: str, sums: dict[str, dict[str, int]]) -> None:
+    truth = expected()[capture]["traced_totals"]
+    wanted = {count: truth[total] for count, total in TOTALS.items() if count not in not_sent(capture)}
+    assert {count: sums[capture][count] for count in wanted} == wanted
+
+
+def test_only_calls_that_several_traces_saw_are_taken_back_by_the_fold_over_calls(skeletons: list[Row]) -> None:
+    rows = ledger(skeletons, 1).calls.rows("usage")
+    assert {row["org"] for row in rows if row["input_tokens"]} == ACROSS_TRACES
+
+
+def test_the_ledger_of_the_captures_does_not_depend_on_the_order(skeletons: list[Row]) -> None:
+    assert ledger(skeletons, 2).usage() == ledger(skeletons, 3).usage()
