@@ -33,6 +33,7 @@ def test_a_full_disk_refuses_with_503_and_all_that_was_acknowledged_is_there_aft
         bodies = [path.read_bytes() for path in all_files()]
         before = [renamed(body, "before") for body in bodies]
         assert all(product.post(body).status_code == 200 for body in before)
+        product.caught_up()
         filler = small_disk / "filler"
         _fill(filler)
         refused = _until_status(product, renamed(bodies[0], "full"), 503)

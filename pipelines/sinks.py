@@ -21,6 +21,8 @@ _SETTINGS = {
     "input_format_arrow_allow_missing_columns": "0",
     "input_format_skip_unknown_fields": "0",
     "async_insert": "0",
+    # Refused before it is begun: a part that meets the end of the disk half way may be left behind unreadable.
+    "min_free_disk_bytes_to_perform_insert": str(64 * 2**20),
     "optimize_on_insert": "0",
     "wait_end_of_query": "1",
 }

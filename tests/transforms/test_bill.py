@@ -173,12 +173,37 @@ def test_the_richest_numbers_survive() -> None:
 
 def test_a_survivor_that_its_trace_takes_back_gives_the_call_to_the_next() -> None:
     """The better record turns out to be a roll-up of a call with another id."""
-    run = chain().send([seen(1, reasoning_tokens=3), seen(2)])
+    outer, other = seen(1, reasoning_tokens=3), seen(2)
+    run = chain().send([outer, other])
     assert billed(run) == {trace_id(1)}
     inner = call(2, 1, trace_id=trace_id(1), response_id=ID + "x", cost_nano=60)
     run.send([inner], SECOND).send([], SECOND)
     assert reversals(run)[1:] == [(trace_id(2), 0, "stands after all")]
     assert sum(run.sums("cost_nano").values()) == 160
+    before, after = run.calls.rows("usage")
+    assert before["entry_id"] == after["entry_id"] and before["version"] < after["version"]
+    assert run.drain().usage() == chain().send([outer, other, inner]).drain().usage()
+
+
+def test_a_survivor_whose_fuller_sighting_is_the_worse_record_gives_the_call_to_the_next() -> None:
+    good, other = seen(1, reasoning_tokens=3), seen(2)
+    run = chain().send([good, other])
+    fuller = seen(1, size=1, start_time=START)
+    run.send([fuller], SECOND).send([], SECOND)
+    assert billed(run) == {trace_id(2)}
+    assert run.drain().usage() == chain().send([good, other, fuller]).drain().usage()
+
+
+def test_rows_of_a_run_that_crashed_are_superseded() -> None:
+    """It saw both sightings of the survivor before the other trace; after the restart all came at once."""
+    good, other, fuller = seen(1, reasoning_tokens=3), seen(2), seen(1, size=1, start_time=START)
+    expected = chain().send([good, other, fuller]).drain().usage()
+    for lost in ([good, other], [fuller, other]):
+        run = chain()
+        saved = run.saved()
+        run.send(lost).send([], SECOND)
+        run.restore(saved)
+        assert run.send([good, other, fuller], SECOND).drain().usage() == expected
 
 
 def test_a_call_seen_twice_in_each_of_two_traces_is_billed_once() -> None:
