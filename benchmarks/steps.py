@@ -5,15 +5,15 @@ import pstats
 import time
 
 import pyarrow as pa
-from transforms.observe import observe
-from transforms.traces import AssembleSettings, make_assemble
 
 from benchmarks.embedded import Figure
 from benchmarks.traffic import SPANS_PER_REQUEST, requests, template
 from schemas.arrow import RAW
 from schemas.limits import LIMITS
 from schemas.price_book import compile_book
+from transforms.observe import observe
 from transforms.step import apply
+from transforms.traces import AssembleSettings, make_assemble
 
 REQUESTS_PER_BATCH, BATCHES = 50, 12
 
