@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.compute
 
 # its functions are made when it is imported, so that no type checker knows them
@@ -15,3 +16,10 @@ def replace_rows(values: pl.Series, rows: pl.Series, replacements: pl.Series) ->
     index = np.arange(len(values))
     index[rows.to_numpy()] = np.arange(len(values), len(values) + len(replacements))
     return pl.concat([values, replacements.rename(values.name)], rechunk=False).gather(index)
+
+
+def text_lists(owner: np.ndarray, texts: pl.Series, owners: int) -> pl.Series:
+    """list[str] of each of `owners` owners out of `texts`, whose `owner` ascends."""
+    offsets = np.searchsorted(owner, np.arange(owners + 1))
+    values = texts.to_arrow().cast(pa.large_string())
+    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values), dtype=pl.List(pl.String))

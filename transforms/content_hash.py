@@ -26,8 +26,11 @@ def hash_rows(columns: list[pa.Array | np.ndarray]) -> np.ndarray:
 
 def hash_values(values: pa.Array) -> np.ndarray:
     """uint64[n] of n values of any type named in `hash_rows`; NULL has a hash of its own."""
+    if len(values) == 0:
+        return np.empty(0, np.uint64)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        hashed = _hash_texts(values.cast(pa.large_string()).fill_null(""))
+        encoded = values.fill_null("").dictionary_encode()  # most texts repeat
+        hashed = _hash_texts(encoded.dictionary.cast(pa.large_string()))[encoded.indices.to_numpy()]
     elif pa.types.is_map(values.type):
         hashed = _hash_lists(values, hash_rows([values.keys, values.items]))
     elif pa.types.is_list(values.type) or pa.types.is_large_list(values.type):

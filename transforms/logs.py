@@ -15,7 +15,6 @@ from schemas.limits import Limits
 from transforms.attributes import Attributes
 from transforms.cuts import cut
 from transforms.decode import DecodedLogs
-from transforms.messages import body_table, side_hashes
 from transforms.messages.extract import ROWS, extract
 from transforms.messages.rows import Names, event_rows
 from transforms.messages.sources import matches
@@ -33,7 +32,6 @@ def span_logs(decoded: DecodedLogs, limits: Limits) -> tuple[pa.Table, pa.Table]
     """
     records = decoded.records.with_row_index("record").with_columns(genai=_is_genai())
     owners = records.select(
-        pl.col("record").cast(pl.Int32).alias("owner"),
         "org",
         pl.col("redact").fill_null(value=True),
         pl.lit("").alias("dialect"),
@@ -45,17 +43,17 @@ def span_logs(decoded: DecodedLogs, limits: Limits) -> tuple[pa.Table, pa.Table]
     said = np.zeros(records.height, dtype=bool)
     said[bodies["owner"].to_numpy()[found.taken[told.rows.height :]]] = True
     table = records.with_columns(
-        side_hashes(found, "input", records.height),
-        side_hashes(found, "output", records.height),
         decoded.attributes.texts_at(decoded.attributes.first([RESPONSE_ID])).fill_null("").alias("response_id"),
         _ids(records, decoded.attributes),
         _day(limits),
+        input_hashes=found.hashes["input"],
+        output_hashes=found.hashes["output"],
         time=pl.col("time_ns").cast(pl.Datetime("ns", "UTC")),
     )
     columns = table.select(name for name in SPAN_LOGS.names if name != "attributes").to_arrow()
     attributes = _attribute_map(records, decoded.attributes, ~taken, ~said, limits)
     whole = columns.add_column(SPAN_LOGS.names.index("attributes"), "attributes", attributes).cast(SPAN_LOGS)
-    return whole.filter(pa.array(records["genai"].to_numpy())), body_table(found.bodies)
+    return whole.filter(pa.array(records["genai"].to_numpy())), found.bodies
 
 
 def _is_genai() -> pl.Expr:

@@ -56,10 +56,14 @@ def redact_text(values: pl.Series, enabled: pl.Series) -> pl.Series:
     could not clean becomes `[redaction failed]`.
     """
     rows = enabled.fill_null(value=True).arg_true()
-    texts = values.gather(rows)
-    distinct = texts.unique().drop_nulls()
+    if rows.is_empty():
+        return values
+    texts = values if len(rows) == len(values) else values.gather(rows)
+    # what no rule has a mark of stays as it is: most texts, and none is copied
+    marked = pl.any_horizontal(pl.col("text").str.contains(mark) for mark, _ in _RULES)
+    distinct = texts.unique().to_frame("text").filter(marked).to_series()
     cleaned = distinct
-    for mark, clean in _RULES:
+    for mark, clean in _RULES if len(distinct) else ():
         hit = cleaned.str.contains(mark).arg_true()
         if len(hit):
             cleaned = replace_rows(cleaned, hit, _attempt(clean, cleaned.gather(hit)))
@@ -67,6 +71,18 @@ def redact_text(values: pl.Series, enabled: pl.Series) -> pl.Series:
     if not changed.any():
         return values
     return replace_rows(values, rows, texts.replace(distinct.filter(changed), cleaned.filter(changed)))
+
+
+def may_be_private(documents: pl.Series) -> pl.Series:
+    """Which of `documents` (str, JSON as orjson writes it) can hold a text that `redact_text` changes (bool).
+
+    True where it is not sure. What a rule looks for has no character that JSON escapes, but for the tab of a token;
+    only what may stand before it does: a line end before a key is an `n` there, so no word boundary is asked for.
+    """
+    found = pl.repeat(False, len(documents), dtype=pl.Boolean, eager=True)
+    for mark in _JSON_MARKS:
+        found |= documents.str.contains(mark).fill_null(value=False)
+    return found
 
 
 def _attempt(clean: Callable[[pl.Series], pl.Series], texts: pl.Series) -> pl.Series:
@@ -110,4 +126,11 @@ _RULES: tuple[tuple[str, Callable[[pl.Series], pl.Series]], ...] = (
     _replace("|".join(_KEYS), "[redacted:api_key]"),
     _replace(_EMAIL, "[redacted:email]"),
     (_DIGITS, _clean_numbers),
+)
+_JSON_MARKS = (
+    "-----BEGIN ",
+    r"eyJ[A-Za-z0-9_-]{8}|(?i:bearer)(?: |\\t)",
+    "|".join(_KEYS).replace(_B, ""),
+    _EMAIL,
+    _DIGITS,
 )

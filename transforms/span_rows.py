@@ -9,6 +9,7 @@ import pyarrow as pa
 from schemas.arrow import ATTRIBUTES, NS, SKELETONS, SPANS
 from schemas.limits import Limits
 from transforms.attribute_limits import flag_rows
+from transforms.columns import text_lists
 from transforms.content_hash import hash_rows, hash_values
 from transforms.cuts import cut
 from transforms.decode import Decoded
@@ -138,7 +139,7 @@ def _redacted_lists(lists: pl.Series, enabled: pl.Series) -> pl.Series:
     rows = pl.DataFrame({"row": pl.int_range(len(lists), eager=True), "text": lists, "on": enabled})
     rows = rows.filter(pl.col("text").list.len() > 0).explode("text")
     rows = rows.with_columns(text=redact_text(rows["text"], rows["on"]))
-    return _lists(rows["row"].to_numpy(), rows["text"], len(lists)).alias(lists.name)
+    return text_lists(rows["row"].to_numpy(), rows["text"], len(lists)).alias(lists.name)
 
 
 def _nested(decoded: Decoded, said: Messages, limits: Limits) -> _Nested:
@@ -203,13 +204,7 @@ def _flag_lists(flags: list[pl.DataFrame], count: int) -> pl.Series:
     """The distinct flags of each of `count` spans, in alphabetical order."""
     rows = pl.concat([part.select(pl.col("span").cast(pl.Int32), "flag") for part in flags])
     rows = rows.unique().sort("span", "flag")
-    return _lists(rows["span"].to_numpy(), rows["flag"], count)
-
-
-def _lists(owner: np.ndarray, texts: pl.Series, count: int) -> pl.Series:
-    offsets = np.searchsorted(owner, np.arange(count + 1))
-    values = texts.to_arrow().cast(pa.large_string())
-    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values), dtype=pl.List(pl.String))
+    return text_lists(rows["span"].to_numpy(), rows["flag"], count)
 
 
 def _skeletons(spans: pa.Table, is_call: pl.Series) -> pa.Table:

@@ -16,7 +16,10 @@ from cli.exits import Exit, Failure
 from cli.options import DATA, Data, Output
 from cli.output import Form, paper, say, show
 
-_POLL_S = 0.2
+_POLL_S = 0.5
+_UNTRACED = """
+SELECT (SELECT count() FROM spans_data FINAL) AS spans, (SELECT sum(span_count) FROM traces) AS traced
+"""
 # The last word on a call that several traces saw comes two ticks of a second after its traces.
 _SETTLE_S = 3.0
 
@@ -30,7 +33,7 @@ class Progress:
     """How far the job is behind the log. Zero everywhere means that all that was acknowledged is queryable."""
 
     records: int  # acknowledged by the broker, not yet in the tables
-    spans: int  # in `spans`, not yet in `traces`
+    spans: int  # in `spans`, not yet in `traces`; looked at when no record is missing
 
     @property
     def caught_up(self) -> bool:
@@ -50,7 +53,9 @@ def progress(client: Client, running: Running) -> Progress:
     )
     done = {row["partition"]: row["n"] for row in seen.rows}
     missing = sum(max(0, end - done.get(partition, 0)) for partition, end in ends.items())
-    counts = rows(client, "SELECT (SELECT count() FROM spans) AS spans, (SELECT sum(span_count) FROM traces) AS traced")
+    if missing:
+        return Progress(missing, 0)
+    counts = rows(client, _UNTRACED)
     return Progress(missing, max(0, counts.rows[0]["spans"] - (counts.rows[0]["traced"] or 0)))
 
 

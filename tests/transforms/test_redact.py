@@ -1,3 +1,4 @@
+import orjson
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -6,7 +7,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tests.transforms.records import request, span
 from transforms import redact
-from transforms.redact import redact_text
+from transforms.redact import may_be_private, redact_text
 from transforms.redact_request import redact_request
 
 
@@ -154,3 +155,29 @@ def test_an_encoded_request_is_redacted_in_every_text_and_stays_decodable():
     before, after = ExportTraceServiceRequest.FromString(body), ExportTraceServiceRequest.FromString(cleaned)
     assert after.resource_spans[0].scope_spans[0].spans[0].trace_id == (1).to_bytes(16, "big")
     assert str(after) == str(before).replace(mail, "[redacted:email]")
+
+
+PRIVATE = [
+    *SECRETS.values(),
+    JWT,
+    PEM,
+    "Bearer\tabc.DEF-123_456~789",
+    "bob@example.com",
+    "4111 1111 1111 1111",
+    "+14155552671",
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text('\n\t"\\/ a9é\0', max_size=4) | st.sampled_from(PRIVATE), max_size=6).map("".join))
+def test_json_that_is_said_to_hold_nothing_private_holds_nothing_that_redaction_changes(text: str):
+    document = orjson.dumps({"parts": [{"content": text}]}).decode()
+    changed = redacted(text) != [text]
+    assert may_be_private(pl.Series([document])).to_list()[0] >= changed
+
+
+def test_json_without_any_mark_is_not_looked_into():
+    assert may_be_private(pl.Series(['{"role":"user","parts":[]}', '{"a":"bob@example.com"}'])).to_list() == [
+        False,
+        True,
+    ]

@@ -10,10 +10,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from schemas.arrow import MESSAGES
 from schemas.limits import Limits
 from transforms.decode import Decoded
-from transforms.messages.extract import Extracted, extract
+from transforms.messages.extract import extract
 from transforms.messages.rows import attribute_rows, event_rows
 from transforms.messages.sources import matches
 
@@ -40,7 +39,6 @@ class Messages:
 def messages(decoded: Decoded, normalised: pl.DataFrame, limits: Limits) -> Messages:
     """Messages of all spans. `normalised`: a row per span with `dialect` (str), which orders what is tried first."""
     owners = decoded.spans.select(
-        pl.int_range(pl.len(), dtype=pl.Int32).alias("owner"),
         "org",
         pl.col("redact").fill_null(value=True),
         normalised["dialect"].fill_null("").alias("dialect"),
@@ -51,23 +49,10 @@ def messages(decoded: Decoded, normalised: pl.DataFrame, limits: Limits) -> Mess
     found = extract(rows, matches([*names, *event_names]), owners, limits)
     split = attributes.rows.height
     return Messages(
-        input_hashes=side_hashes(found, "input", owners.height),
-        output_hashes=side_hashes(found, "output", owners.height),
-        bodies=body_table(found.bodies),
+        input_hashes=found.hashes["input"].alias("input_hashes"),
+        output_hashes=found.hashes["output"].alias("output_hashes"),
+        bodies=found.bodies,
         consumed=attributes.spread(found.taken[:split], decoded.attributes.owner.size),
         event_consumed=events.spread(found.taken[split:], decoded.event_attributes.owner.size),
-        flags=found.flags.rename({"owner": "span"}),
+        flags=found.flags,
     )
-
-
-def side_hashes(found: Extracted, side: str, owners: int) -> pl.Series:
-    """list[str] for each of `owners` owners, empty where nothing was said on that side."""
-    every = pl.DataFrame({"owner": pl.int_range(owners, dtype=pl.Int32, eager=True)})
-    lists = found.lists.filter(pl.col("side") == side)
-    joined = every.join(lists, on="owner", how="left", maintain_order="left")
-    return joined["hashes"].fill_null(pl.Series([[]], dtype=pl.List(pl.String))).rename(f"{side}_hashes")
-
-
-def body_table(bodies: pl.DataFrame) -> pa.Table:
-    """Bodies in schema MESSAGES."""
-    return bodies.select(MESSAGES.names).to_arrow().cast(MESSAGES)

@@ -6,14 +6,19 @@ organisation cannot tell what another one stored, and a message that was cut kee
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import orjson
 import polars as pl
+import pyarrow as pa
 
+from schemas.arrow import MESSAGES
 from transforms.messages.json_text import dump
 from transforms.messages.message import Message
-from transforms.redact import redact_text
+from transforms.redact import may_be_private, redact_text
 
 
 class Distinct:
@@ -22,8 +27,11 @@ class Distinct:
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
         self.roles: list[str] = []
-        self.empty: set[int] = set()  # those without any part
+        self._empty: list[bool] = []
         self._numbers: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.bodies)
 
     def add(self, message: Message) -> int:
         """The number of `message`. Raises NotJson when it cannot be written."""
@@ -32,34 +40,41 @@ class Distinct:
         if number == len(self.bodies):
             self.bodies.append(body)
             self.roles.append(message["role"])
-            if not message["parts"]:
-                self.empty.add(number)
+            self._empty.append(not message["parts"])
         return number
 
+    def empty(self, numbers: np.ndarray) -> np.ndarray:
+        """bool[n]: which of `numbers` have no part."""
+        return np.array(self._empty, bool)[numbers]
 
-_ADDRESSED = {"hash": pl.String, "role": pl.String, "body": pl.String, "bytes": pl.Int64, "cut": pl.Boolean}
+
+@dataclass(frozen=True)
+class Addressed:
+    """n messages: hashes (str) and which were cut (bool[n]). bodies: schema MESSAGES, distinct by (org, hash)."""
+
+    hashes: pl.Series
+    cut: np.ndarray
+    bodies: pa.Table
 
 
-def address(wanted: pl.DataFrame, distinct: Distinct, message_bytes: int) -> pl.DataFrame:
-    """Hashes and bodies of messages.
-
-    wanted: distinct rows (org str, redact bool, number i64, as `distinct` counts).
-    Result: `wanted` with hash, role, body (str) and bytes (i64, of the whole), cut (bool).
-    """
-    redacted = _redact(distinct.bodies, wanted.filter("redact")["number"].unique().to_list())
-    seeds = {org: _seed(org) for org in wanted["org"].unique().to_list()}
-    said = [
-        redacted.get(number, (distinct.roles[number], distinct.bodies[number]))
-        if redact
-        else (distinct.roles[number], distinct.bodies[number])
-        for redact, number in zip(wanted["redact"], wanted["number"], strict=True)
-    ]
-    rows = [_row(seeds[org], *item, message_bytes) for org, item in zip(wanted["org"], said, strict=True)]
-    columns = zip(*rows, strict=True) if rows else ([] for _ in _ADDRESSED)
-    added = [
-        pl.Series(name, column, dtype=kind) for (name, kind), column in zip(_ADDRESSED.items(), columns, strict=True)
-    ]
-    return wanted.with_columns(added)
+def address(
+    orgs: list[str], redact: np.ndarray, numbers: np.ndarray, distinct: Distinct, message_bytes: int
+) -> Addressed:
+    """Hashes and bodies of n messages: the org of each, whether it is redacted, its number in `distinct`."""
+    roles, bodies = ([column[n] for n in numbers.tolist()] for column in (distinct.roles, distinct.bodies))
+    changed = _redact(distinct, np.unique(numbers[redact]).tolist())
+    for row in np.flatnonzero(redact & np.isin(numbers, list(changed))).tolist():
+        roles[row], bodies[row] = changed[numbers[row]]
+    seeds = {org: _seed(org) for org in set(orgs)}
+    hashes = pl.Series([_digest(seeds[org], body) for org, body in zip(orgs, bodies, strict=True)], dtype=pl.String)
+    sizes = np.array([len(body) for body in bodies], np.int64)
+    cut = sizes > message_bytes
+    for row in np.flatnonzero(cut).tolist():
+        bodies[row] = _cut(bodies[row], message_bytes)
+    columns = (orgs, hashes.to_arrow(), roles, pa.array(bodies, pa.binary()), sizes)
+    table = pa.table(dict(zip(MESSAGES.names, columns, strict=True))).cast(MESSAGES)
+    first = hashes.is_first_distinct()  # a hash is of the organisation, too: no two share one
+    return Addressed(hashes, cut, table if first.all() else table.filter(first.to_arrow()))
 
 
 def _seed(org: str) -> Any:
@@ -67,43 +82,50 @@ def _seed(org: str) -> Any:
     return hashlib.blake2b(len(name).to_bytes(4, "big") + name, digest_size=16)
 
 
-def _row(seed: Any, role: str, body: bytes, message_bytes: int) -> tuple[str, str, str, int, bool]:
+def _digest(seed: Any, body: bytes) -> str:
     hasher = seed.copy()
     hasher.update(body)
-    cut = len(body) > message_bytes
-    kept = _cut(body, message_bytes) if cut else body
-    return hasher.hexdigest(), role, kept.decode(), len(body), cut
+    return hasher.hexdigest()
 
 
-def _redact(bodies: list[bytes], numbers: list[int]) -> dict[int, tuple[str, bytes]]:
-    """Role and body of the messages that redaction changes, by number.
+def _redact(distinct: Distinct, numbers: list[int]) -> dict[int, tuple[str, bytes]]:
+    """Those of the messages `numbers` that redaction changes.
 
     Redaction sees each text as it was said, never its JSON escapes: `\\n4111...` would hide a card number.
     """
-    messages = {number: orjson.loads(bodies[number]) for number in numbers}
-    texts = list(dict.fromkeys(text for message in messages.values() for text in _texts(message)))
-    before = pl.Series("text", texts, dtype=pl.String)
-    after = redact_text(before, pl.repeat(True, len(texts), dtype=pl.Boolean, eager=True))
-    changed = {old: new for old, new in zip(texts, after.to_list(), strict=True) if old != new}
-    if not changed:
-        return {}
-    redacted = {number: _replace(message, changed) for number, message in messages.items()}
+    private = may_be_private(pl.Series([distinct.bodies[n] for n in numbers], dtype=pl.Binary).cast(pl.String))
+    messages = {numbers[row]: orjson.loads(distinct.bodies[numbers[row]]) for row in private.arg_true()}
+    texts = {number: _texts(message) for number, message in messages.items()}
+    before = pl.Series("text", list(dict.fromkeys(chain.from_iterable(texts.values()))), dtype=pl.String)
+    after = redact_text(before, pl.repeat(True, len(before), dtype=pl.Boolean, eager=True))
+    rows = (before != after).arg_true()
+    changed = dict(zip(before.gather(rows), after.gather(rows), strict=True))
+    redacted = {
+        number: _replace(message, changed)
+        for number, message in messages.items()
+        if not changed.keys().isdisjoint(texts[number])
+    }
     return {number: (message["role"], dump(message)) for number, message in redacted.items()}
 
 
-def _texts(value: Any) -> Iterable[str]:
+def _texts(value: Any) -> list[str]:
     """Every text in `value`: strings, the names of fields, and numbers long enough to identify somebody."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield key
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif _is_long(value):
-        yield str(value)
+    found: list[str] = []
+    _collect([value], found)
+    return found
+
+
+def _collect(values: Iterable[Any], found: list[str]) -> None:
+    for value in values:
+        if isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, dict):
+            found += value
+            _collect(value.values(), found)
+        elif isinstance(value, list):
+            _collect(value, found)
+        elif _is_long(value):
+            found.append(str(value))
 
 
 def _is_long(value: Any) -> bool:

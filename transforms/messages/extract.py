@@ -1,178 +1,178 @@
-"""From rows of content to messages per owner: choose a set, group its rows into units, parse each unit once.
+"""From rows of content to messages per owner: choose a set, group its rows into units, read each unit once.
 
 A unit is what makes one or more messages by itself: the text of one attribute, or the fields of one message.
-Everything but the parsing of distinct units is columnar.
+Everything but the reading of distinct units is columnar. A group is an owner and a side: 2 * owner for its input,
+2 * owner + 1 for its output.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from schemas.limits import Limits
+from transforms.attribute_limits import flag_rows
+from transforms.columns import text_lists
 from transforms.messages.content import Distinct, address
-from transforms.messages.formats import FORMATS
-from transforms.messages.json_text import Load, NotJson, make_load
-from transforms.messages.message import build
-from transforms.messages.parts import text_part
+from transforms.messages.read import read_texts
 from transforms.messages.sources import LAST, ranks
 
 ROWS = pl.Schema({"owner": pl.Int32, "code": pl.Int64, "occurrence": pl.Int64, "text": pl.String})
-_ROLES = {"input": "user", "output": "assistant"}
-_SAID = {"owner": pl.Int32, "side": pl.String, "take": pl.Int32, "place": pl.Int64, "number": pl.Int64}
+SIDES = ("input", "output")
+_MOST = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """lists: owner i32, side str, hashes list[str]. taken: bool per row of the rows given.
-    bodies: org, hash, role, body, bytes. flags: owner i32, flag str."""
+    """hashes: by side, list[str] of each owner. taken: bool per row of the rows given.
+    bodies: schema MESSAGES, distinct by (org, hash). flags: span i32 (the owner), flag str."""
 
-    lists: pl.DataFrame
+    hashes: dict[str, pl.Series]
     taken: np.ndarray
-    bodies: pl.DataFrame
+    bodies: pa.Table
     flags: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class _Said:
+    """Messages: int64[n] each. `take` and `place` order those of a group, `number` is the one in `Distinct`."""
+
+    group: np.ndarray
+    take: np.ndarray
+    place: np.ndarray
+    number: np.ndarray
+
+    def where(self, kept: np.ndarray) -> "_Said":
+        return _Said(self.group[kept], self.take[kept], self.place[kept], self.number[kept])
 
 
 def extract(rows: pl.DataFrame, meanings: pl.DataFrame, owners: pl.DataFrame, limits: Limits) -> Extracted:
     """Messages of all owners.
 
     rows: columns ROWS; `code` stands for the name, `occurrence` for the event it belongs to (0 for attributes).
-    meanings: what the codes mean (`sources.matches`). owners: owner i32, org str, redact bool, dialect str.
+    meanings: what the codes mean (`sources.matches`). owners: org str, redact bool, dialect str of each owner.
     """
-    matched = (
-        rows.with_row_index("row")
-        .join(meanings, on="code")
-        .join(owners.select("owner", "dialect"), on="owner")
-        .join(ranks(owners["dialect"].unique().to_list()), on=["dialect", "set"])
-        .with_columns(preference=pl.col("rank") + pl.when("main").then(0).otherwise(LAST))
-    )
+    ranked = meanings.join(ranks(owners["dialect"].unique().to_list()), on="set")
+    matched = rows.with_columns(
+        row=pl.int_range(pl.len()), group=pl.col("owner").cast(pl.Int64) * 2, dialect=owners["dialect"][rows["owner"]]
+    ).join(ranked, on=["code", "dialect"])
+    matched = matched.with_columns(group=pl.col("group") + (pl.col("side") == SIDES[1]))
     distinct = Distinct()
-    said, read, flags = _choose(matched, distinct, limits)
+    said, read, not_json = _choose(matched, owners.height, distinct, limits)
     said, dropped = _order(said, limits.messages_per_span)
-    listed, bodies, cut = _addressed(said, owners, distinct, limits)
+    hashes, bodies, cut = _addressed(said, owners, distinct, limits)
+    flags = {"message_not_json": not_json, "messages_dropped": dropped, "message_cut": cut}
     return Extracted(
-        listed, _taken(matched, read, rows.height), bodies, pl.concat([flags, dropped, cut]).unique(maintain_order=True)
+        hashes, _taken(matched, read, rows.height), bodies, flag_rows({f: g // 2 for f, g in flags.items()})
     )
 
 
 def _choose(
-    matched: pl.DataFrame, distinct: Distinct, limits: Limits
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Reads for each owner and side the best set; where that says nothing, the next one.
+    matched: pl.DataFrame, owners: int, distinct: Distinct, limits: Limits
+) -> tuple[_Said, np.ndarray, np.ndarray]:
+    """Reads for each group the best set; where that says nothing, the next one.
 
-    Returns what was said (columns _SAID), owner, side and rank of what was read, and flags.
+    Returns what was said, the rank of what was read for each group (-1 for nothing), and groups with bad JSON.
     """
-    said = [pl.DataFrame(schema=_SAID)]
-    read = [pl.DataFrame(schema={"owner": pl.Int32, "side": pl.String, "read": pl.Int64})]
-    flags = [pl.DataFrame(schema={"owner": pl.Int32, "flag": pl.String})]
-    pending = matched
-    while pending.height:
-        pending = pending.with_columns(read=pl.col("preference").min().over("owner", "side") % LAST)
-        found, unread = _read(pending.filter(pl.col("rank") == pl.col("read")), distinct, limits)
-        done = found.filter(~pl.col("number").is_in(distinct.empty)).select("owner", "side").unique()
-        said.append(found.join(done, on=["owner", "side"]).select(_SAID.keys()))
-        read.append(pending.join(done, on=["owner", "side"]).select("owner", "side", "read").unique())
-        flags.append(unread.select("owner", pl.lit("message_not_json").alias("flag")))
-        pending = pending.filter(pl.col("rank") != pl.col("read")).join(done, on=["owner", "side"], how="anti")
-    return pl.concat(said), pl.concat(read), pl.concat(flags)
+    group, rank = matched["group"].to_numpy(), matched["rank"].to_numpy()
+    preference = np.where(matched["main"].to_numpy(), rank, rank + LAST)
+    read = np.full(owners * len(SIDES), -1)
+    said, not_json = [_Said(*np.empty((4, 0), np.int64))], [np.empty(0, np.int64)]
+    pending = np.arange(matched.height)
+    while pending.size:
+        best = np.full(read.size, _MOST)
+        np.minimum.at(best, group[pending], preference[pending])
+        best %= LAST
+        chosen = rank[pending] == best[group[pending]]
+        found, unread = _read(matched[pending[chosen]], distinct, limits)
+        done = np.zeros(read.size, bool)
+        done[found.group[~distinct.empty(found.number)]] = True
+        said.append(found.where(done[found.group]))
+        not_json.append(unread)
+        read[done] = best[done]
+        pending = pending[~chosen & ~done[group[pending]]]
+    columns = (
+        np.concatenate(column) for column in zip(*((s.group, s.take, s.place, s.number) for s in said), strict=True)
+    )
+    return _Said(*columns), read, np.concatenate(not_json)
 
 
-def _read(rows: pl.DataFrame, distinct: Distinct, limits: Limits) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The messages of `rows` (columns _SAID), and the units that were no JSON (columns of _units)."""
+def _read(rows: pl.DataFrame, distinct: Distinct, limits: Limits) -> tuple[_Said, np.ndarray]:
+    """The messages of `rows`, and the groups of the units that were no JSON."""
     units = _units(rows)
-    texts = units.select("format", "side", "text").unique(maintain_order=True).with_row_index("unit")
-    numbers, not_json = _parse(texts, distinct, limits)
-    found = units.join(texts, on=["format", "side", "text"]).drop("text")
-    order = pl.col("index").clip(upper_bound=2**40) * 2**21 + pl.col("nth")
-    said = found.join(numbers, on="unit").with_columns(place=order)
-    return said, found.filter(pl.col("unit").is_in(not_json))
+    told = list(zip(*(units[name].to_list() for name in ("format", "side", "text")), strict=True))
+    texts = {one: number for number, one in enumerate(dict.fromkeys(told))}
+    unit = np.array([texts[one] for one in told], np.int64)
+    read = read_texts(list(texts), distinct, limits)
+    count = read.length[unit]
+    nth = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    group, take, index = (np.repeat(units[name].to_numpy(), count) for name in ("group", "take", "index"))
+    place = np.minimum(index, 2**40) * 2**21 + nth
+    said = _Said(group, take.astype(np.int64), place, read.numbers[np.repeat(read.start[unit], count) + nth])
+    return said, units["group"].to_numpy()[read.not_json[unit]]
 
 
 def _units(rows: pl.DataFrame) -> pl.DataFrame:
-    """owner, side, take, index, format, text: one row per unit."""
-    columns = ["owner", "side", "take", "index", "format", "text"]
+    """group, side, take, index, format, text: one row per unit."""
+    columns = ["group", "side", "take", "index", "format", "text"]
     rows = rows.with_columns(index=pl.max_horizontal("index", "occurrence"))
-    whole = rows.filter(pl.col("path").is_null()).select(columns)
     fields = rows.filter(pl.col("path").is_not_null())
+    if fields.is_empty():
+        return rows.select(columns)
     grouped = (
         fields.sort("path", maintain_order=True)
-        .group_by("owner", "side", "take", "index", "format", maintain_order=True)
+        .group_by("group", "side", "take", "index", "format", maintain_order=True)
         .agg(p="path", v="text")
         .with_columns(text=pl.struct("p", "v").struct.json_encode())
     )
-    return pl.concat([whole, grouped.select(columns)])
+    return pl.concat([rows.filter(pl.col("path").is_null()).select(columns), grouped.select(columns)])
 
 
-def _parse(texts: pl.DataFrame, distinct: Distinct, limits: Limits) -> tuple[pl.DataFrame, list[int]]:
-    """unit, nth, number of each message in `texts`, and the units that are no JSON.
+def _order(said: _Said, limit: int) -> tuple[_Said, np.ndarray]:
+    """`said` in order, system instructions that the messages repeat once, at most `limit` in each group.
 
-    The one loop over content: over distinct texts.
+    Also the groups that lost messages by that.
     """
-    marks = texts.select(
-        "format",
-        "side",
-        "text",
-        exact=pl.col("text").str.contains("[0-9]{19}"),
-        deep=pl.col("text").str.count_matches(r"[\[{]") > limits.nesting,
-    )
-    loads = {
-        (exact, deep): make_load(limits.nesting, exact=exact, deep=deep)
-        for exact in (False, True)
-        for deep in (False, True)
-    }
-    parsed = [
-        _numbers(name, side, text, loads[exact, deep], distinct, limits)
-        for name, side, text, exact, deep in marks.iter_rows()
-    ]
-    lengths = np.array([len(numbers) for numbers, _ in parsed], dtype=np.int64)
-    flat = np.array([number for numbers, _ in parsed for number in numbers], dtype=np.int64)
-    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    unit = np.repeat(np.arange(len(parsed), dtype=np.uint32), lengths)
-    frame = pl.DataFrame({"unit": unit, "nth": np.arange(flat.size) - starts, "number": flat})
-    return frame, [unit for unit, (_, not_json) in enumerate(parsed) if not_json]
-
-
-def _numbers(name: str, side: str, text: str, load: Load, distinct: Distinct, limits: Limits) -> tuple[list[int], bool]:
-    """The numbers of the messages in `text`, and whether it is kept as a plain text because it is no JSON."""
-    role = "system" if name == "instructions" else _ROLES[side]
-    try:
-        messages = FORMATS[name](text, load, _ROLES[side])
-        return [distinct.add(message) for message in messages[: limits.messages_per_span + 1]], False
-    except NotJson:
-        return [distinct.add(build(role, text_part(text)))], True
-
-
-def _order(said: pl.DataFrame, limit: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """`said` in order, system instructions that the messages repeat once, at most `limit` for each direction."""
-    ordered = said.sort("owner", "side", "take", "place", maintain_order=True)
-    first = pl.col("number").first().over("owner", "side")
-    leading = pl.col("take").first().over("owner", "side") == 0
-    repeated = leading & (pl.col("take") == 1) & (pl.col("number") == first)
-    kept = ordered.filter(~repeated).with_columns(nth=pl.int_range(pl.len()).over("owner", "side"))
-    dropped = kept.filter(pl.col("nth") >= limit).select("owner", pl.lit("messages_dropped").alias("flag"))
-    return kept.filter(pl.col("nth") < limit), dropped
+    said = said.where(np.lexsort((said.place, said.take, said.group)))
+    first = np.searchsorted(said.group, said.group)
+    leading = said.take[first] == 0
+    repeated = leading & (said.take == 1) & (said.number == said.number[first])
+    said = said.where(~repeated)
+    over = np.arange(said.group.size) - np.searchsorted(said.group, said.group) >= limit
+    return said.where(~over), said.group[over]
 
 
 def _addressed(
-    said: pl.DataFrame, owners: pl.DataFrame, distinct: Distinct, limits: Limits
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    keyed = said.join(owners.select("owner", "org", "redact"), on="owner", maintain_order="left")
-    wanted = keyed.select("org", "redact", "number").unique(maintain_order=True)
-    known = address(wanted, distinct, limits.message_bytes)
-    hashed = keyed.join(
-        known.select("org", "redact", "number", "hash", "cut"),
-        on=["org", "redact", "number"],
-        maintain_order="left",
+    said: _Said, owners: pl.DataFrame, distinct: Distinct, limits: Limits
+) -> tuple[dict[str, pl.Series], pa.Table, np.ndarray]:
+    """The hashes of each side, the bodies, and the groups with a message that was cut."""
+    owner = said.group // 2
+    orgs = owners["org"].unique(maintain_order=True)
+    org = owners["org"].replace_strict(orgs, np.arange(len(orgs)), return_dtype=pl.Int64).to_numpy()
+    holder = org * 2 + owners["redact"].to_numpy()
+    _, first, known = np.unique(holder[owner] * len(distinct) + said.number, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # as they were first said
+    wanted = owner[first[order]]
+    found = address(
+        owners["org"][wanted].to_list(),
+        owners["redact"].to_numpy()[wanted],
+        said.number[first[order]],
+        distinct,
+        limits.message_bytes,
     )
-    listed = hashed.group_by("owner", "side", maintain_order=True).agg(hashes="hash")
-    bodies = known.select("org", "hash", "role", "body", "bytes").unique(["org", "hash"], maintain_order=True)
-    return listed, bodies, hashed.filter("cut").select("owner", pl.lit("message_cut").alias("flag"))
+    at = np.argsort(order)[known]
+    hashes = {
+        side: text_lists(owner[said.group % 2 == n], found.hashes[at[said.group % 2 == n]], owners.height)
+        for n, side in enumerate(SIDES)
+    }
+    return hashes, found.bodies, said.group[found.cut[at]]
 
 
-def _taken(matched: pl.DataFrame, read: pl.DataFrame, height: int) -> np.ndarray:
-    """Rows that were read, and rows of other sets that tell the same again: of all sides that have messages."""
-    done = matched.filter(~pl.col("beside")).join(read, on=["owner", "side"])
-    rows = done.filter(pl.col("main") | (pl.col("rank") == pl.col("read")))["row"]
-    taken = np.zeros(height, dtype=bool)
-    taken[rows.to_numpy()] = True
+def _taken(matched: pl.DataFrame, read: np.ndarray, height: int) -> np.ndarray:
+    """Rows that were read, and rows of other sets that tell the same again: of all groups that have messages."""
+    rank, main, beside = (matched[name].to_numpy() for name in ("rank", "main", "beside"))
+    read_rank = read[matched["group"].to_numpy()]
+    taken = np.zeros(height, bool)
+    taken[matched["row"].to_numpy()[(read_rank >= 0) & ~beside & (main | (rank == read_rank))]] = True
     return taken

@@ -7,7 +7,7 @@ message when the next turn resends it as history.
 from typing import Any
 
 from transforms.messages.json_text import Load
-from transforms.messages.parts import Part, parts_of, tool_call_of, tool_response
+from transforms.messages.parts import Part, is_text_part, parts_of, tool_call_of, tool_response
 
 Message = dict[str, Any]
 
@@ -29,6 +29,9 @@ _ITEM_ROLES = {
     "function_call_output": "tool",
     "custom_tool_call_output": "tool",
 }
+
+
+_NORMAL_ROLES = ("user", "assistant", "system", "tool", "developer")
 
 
 def build(role: Any, parts: list[Part], name: Any = None) -> Message:
@@ -62,6 +65,8 @@ def is_message(value: Any) -> bool:
 
 def message_of(value: Any, role: str, load: Load) -> Message:
     """`value` as a message; `role` is for those that do not say theirs."""
+    if isinstance(value, dict) and _is_normal(value):  # by far the most common
+        return value
     if isinstance(value, list) and len(value) == 2 and all(isinstance(item, str) for item in value):
         return build(value[0], parts_of(value[1], load))  # LangChain: ["user", "text"]
     if not isinstance(value, dict):
@@ -76,6 +81,19 @@ def message_of(value: Any, role: str, load: Load) -> Message:
         return build(_ITEM_ROLES[kind], parts_of(value, load))
     said = value.get("role") or (kind if isinstance(kind, str) and kind in _LANGCHAIN_TYPES else role)
     return _chat_message(value, said, load)
+
+
+def _is_normal(value: dict[str, Any]) -> bool:
+    """Whether `value` is one text in the normal form, so that `build` would give the same."""
+    parts = value.get("parts")
+    return (
+        isinstance(parts, list)
+        and len(parts) == 1
+        and len(value) == 2
+        and value.get("role") in _NORMAL_ROLES
+        and is_text_part(parts[0])
+        and parts[0]["content"] != ""
+    )
 
 
 def _chat_message(value: dict[str, Any], role: Any, load: Load) -> Message:

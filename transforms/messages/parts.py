@@ -36,21 +36,29 @@ def tool_response(call_id: Any, response: Any, name: Any = None) -> Part:
 
 def parts_of(content: Any, load: Load) -> list[Part]:
     """Parts of a message's content: a text, a block, a list of both, or nothing."""
-    if isinstance(content, str):
-        return text_part(content)
     if isinstance(content, list):
         return [part for item in content for part in parts_of(item, load)]
     if isinstance(content, dict):
+        if is_text_part(content):  # by far the most common
+            return [content] if content["content"] else []
         inner = content.get("parts")  # Gemini: the content of a content
         return parts_of(inner, load) if isinstance(inner, list) else block_parts(content, load)
     return [] if content is None else text_part(str(content))
 
 
+def is_text_part(block: Any) -> bool:
+    """Whether `block` is a text part and nothing more."""
+    return (
+        isinstance(block, dict)
+        and len(block) == 2
+        and block.get("type") == "text"
+        and isinstance(block.get("content"), str)
+    )
+
+
 def block_parts(block: Block, load: Load) -> list[Part]:
     """Parts of one block; a block of an unknown kind is kept as it is."""
     kind = block.get("type")
-    if kind == "text" and len(block) == 2 and isinstance(block.get("content"), str):  # by far the most common
-        return [block] if block["content"] else []
     reader = _BY_TYPE.get(kind) if isinstance(kind, str) else None
     if reader is not None:
         return reader(block, load)

@@ -7,7 +7,7 @@ import polars as pl
 
 from transforms.attributes import Attributes
 from transforms.messages.extract import ROWS
-from transforms.messages.sources import matches
+from transforms.messages.sources import takes_of
 
 Names = list[tuple[int, str]]
 
@@ -29,8 +29,7 @@ class Selected:
 def attribute_rows(attributes: Attributes) -> tuple[Selected, Names]:
     """The attributes that hold content, and the distinct names, numbered as in `attributes.keys`."""
     names = list(enumerate(attributes.keys))
-    wanted = np.zeros(len(names) + 1, dtype=bool)
-    wanted[matches(names)["code"].unique().to_numpy()] = True
+    wanted = np.array([bool(takes_of(name)) for name in attributes.keys], dtype=bool)
     positions = np.flatnonzero(wanted[attributes.code])
     zeros = np.zeros(positions.size, dtype=np.int64)
     return _selected(attributes, positions, attributes.owner[positions], attributes.code[positions], zeros), names
@@ -38,6 +37,9 @@ def attribute_rows(attributes: Attributes) -> tuple[Selected, Names]:
 
 def event_rows(events: pl.DataFrame, attributes: Attributes, base: int) -> tuple[Selected, Names]:
     """The attributes of events that hold content; a name is `event name/attribute`, numbered from `base`."""
+    if events.is_empty():
+        nothing = np.empty(0, dtype=np.int64)
+        return Selected(pl.DataFrame(schema=ROWS), nothing), []
     told = events.select("span", "name").with_row_index("event")
     told = told.filter(pl.col("name").str.starts_with("gen_ai."))
     titles = told["name"].unique(maintain_order=True)

@@ -22,13 +22,17 @@ MATCHES = {
     "beside": pl.Boolean,  # names and ids: read along, never taken out of the attributes
 }
 
-_Match = tuple[int, str, int, str, int, str | None, bool, bool]
+Match = tuple[int, str, int, str, int, str | None, bool, bool]
 
 
 def matches(names: Iterable[tuple[int, str]]) -> pl.DataFrame:
-    """What each distinct name means, in the columns MATCHES: a row per take that it belongs to."""
-    rows = [(code, *match) for code, name in names for match in _takes_of(name)]
-    return pl.DataFrame(rows, schema=MATCHES, orient="row")
+    """What each distinct name means, in the columns MATCHES: a row per take that it belongs to.
+
+    Without those of sets of which there are but names and ids, which say nothing.
+    """
+    rows = [(code, *match) for code, name in names for match in takes_of(name)]
+    telling = {number for _, number, *_, beside in rows if not beside}
+    return pl.DataFrame([row for row in rows if row[1] in telling], schema=MATCHES, orient="row")
 
 
 def ranks(dialects: Iterable[str]) -> pl.DataFrame:
@@ -44,7 +48,8 @@ def ranks(dialects: Iterable[str]) -> pl.DataFrame:
 
 
 @lru_cache(maxsize=65_536)
-def _takes_of(name: str) -> tuple[_Match, ...]:
+def takes_of(name: str) -> tuple[Match, ...]:
+    """What `name` means: MATCHES without the code."""
     sets = [content for table in content_tables() for content in table.sets]
     found = [
         _match(number, content, order, name)
@@ -54,7 +59,7 @@ def _takes_of(name: str) -> tuple[_Match, ...]:
     return tuple(match for match in found if match is not None)
 
 
-def _match(number: int, content: ContentSet, order: int, name: str) -> _Match | None:
+def _match(number: int, content: ContentSet, order: int, name: str) -> Match | None:
     take = content.takes[order]
     found = _place(take, name)
     if found is None:

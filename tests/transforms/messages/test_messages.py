@@ -104,6 +104,31 @@ def test_a_conversation_that_resends_its_history_is_stored_once(read, span):
     assert all(later[: len(item)] == item for item, later in zip(hashes, hashes[1:], strict=False))
 
 
+@FAST
+@given(conversations, st.sampled_from([(",", ":"), (", ", ": ")]))
+def test_an_array_read_message_by_message_says_what_it_says_when_it_is_read_as_a_whole(say, conversation, separators):
+    text = json.dumps(conversation, separators=separators)
+    apart, whole = say([{"gen_ai.input.messages": text}, {"gen_ai.input.messages": f" {text}"}])
+    assert apart.inputs == whole.inputs == conversation
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_messages_within_the_arguments_of_a_call_do_not_take_the_array_apart(say, separators):
+    said = [{"role": "user"}, {"role": "tool", "parts": []}, {"role": "user"}]
+    call = {"type": "tool_call", "id": "c", "name": "f", "arguments": {"messages": said}}
+    conversation = [USER, {"role": "assistant", "parts": [call]}, ANSWER]
+    (found,) = say([{"gen_ai.input.messages": json.dumps(conversation, separators=separators)}])
+    assert found.inputs == conversation
+
+
+def test_a_message_without_parts_or_role_is_read_with_its_array(say):
+    chat = [{"role": "user", "content": "Weather in Lima?"}, {"role": "assistant", "content": "Light rain."}]
+    nobody = [{"role": "", "parts": USER["parts"]}]
+    said, answered = say([genai(chat), genai(nobody, nobody)])
+    assert said.inputs == [USER, ANSWER]
+    assert [answered.inputs[0]["role"], answered.outputs[0]["role"]] == ["user", "assistant"]
+
+
 def test_an_answer_is_the_same_message_when_it_is_resent_without_its_finish_reason(say):
     first, second = say([genai([USER], [{**ANSWER, "finish_reason": "stop"}]), genai([USER, ANSWER, USER])])
     assert first.output_hashes == second.input_hashes[1:2]
