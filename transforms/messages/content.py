@@ -64,7 +64,7 @@ def address(
     roles, bodies = ([column[n] for n in numbers.tolist()] for column in (distinct.roles, distinct.bodies))
     changed = _redact(distinct, np.unique(numbers[redact]).tolist())
     for row in np.flatnonzero(redact & np.isin(numbers, list(changed))).tolist():
-        roles[row], bodies[row] = changed[numbers[row]]
+        roles[row], bodies[row] = changed[int(numbers[row])]
     seeds = {org: _seed(org) for org in set(orgs)}
     hashes = pl.Series([_digest(seeds[org], body) for org, body in zip(orgs, bodies, strict=True)], dtype=pl.String)
     sizes = np.array([len(body) for body in bodies], np.int64)
