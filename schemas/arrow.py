@@ -53,6 +53,16 @@ _CALL = [
     ("price_id", TEXT),
 ]
 
+# Where a call came from and what it was for; shared by skeletons, claims and usage.
+_CONTEXT = [
+    ("service", TEXT),
+    ("dialect", TEXT),
+    ("session_id", TEXT),
+    ("user_id", TEXT),
+    ("prompt_name", TEXT),
+    ("prompt_version", TEXT),
+]
+
 SPANS = pa.schema(
     [
         *_OWNER,
@@ -167,12 +177,7 @@ SKELETONS = pa.schema(
         ("start_time", pa.int64()),  # UTC ns
         ("duration_ns", pa.int64()),
         ("status", TEXT),
-        ("service", TEXT),
-        ("dialect", TEXT),
-        ("session_id", TEXT),
-        ("user_id", TEXT),
-        ("prompt_name", TEXT),
-        ("prompt_version", TEXT),
+        *_CONTEXT,
         *_CALL,
         ("ttft_ns", pa.int64()),
         ("version", pa.uint64()),
@@ -250,12 +255,7 @@ USAGE = pa.schema(
         ("provider", TEXT),
         ("model", TEXT),  # as answered, else as asked
         *[f for f in _CALL if f[0] != "provider"],
-        ("service", TEXT),
-        ("dialect", TEXT),
-        ("session_id", TEXT),
-        ("user_id", TEXT),
-        ("prompt_name", TEXT),
-        ("prompt_version", TEXT),
+        *_CONTEXT,
         ("reason", TEXT),  # why a reversal or a reprice was written; '' for a charge
         ("day", pa.date32()),
         ("version", pa.uint64()),
@@ -272,12 +272,7 @@ CLAIMS = pa.schema(
         ("start_time", pa.int64()),  # UTC ns
         ("duration_ns", pa.int64()),
         *_CALL,
-        ("service", TEXT),
-        ("dialect", TEXT),
-        ("session_id", TEXT),
-        ("user_id", TEXT),
-        ("prompt_name", TEXT),
-        ("prompt_version", TEXT),
+        *_CONTEXT,
         ("day", pa.date32()),
         ("record", pa.uint64()),  # version of the span whose numbers these are
         ("mixed", pa.bool_()),  # sightings of the span disagree
