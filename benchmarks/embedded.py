@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import psutil
 from benchmarks.poster import probe
 from benchmarks.traffic import SPANS_PER_REQUEST
 from cli.client import connect, rows
-from cli.commands.status import progress, wait_caught_up
+from cli.commands.status import Progress, progress, wait_caught_up
 from cli.embedded.profile import Profile, Running
 from cli.embedded.supervisor import Supervisor
 
@@ -70,10 +71,8 @@ def _full_speed(running: Running, say) -> list[Figure]:
     say(f"posting {FULL_SPEED * SPANS_PER_REQUEST:,} spans at full speed")
     before = _cpu(running)
     said = _post(running, FULL_SPEED, 1_000)
-    _wait_spans(running)
-    queryable = time.time()
-    wait_caught_up(running, 600)
-    traced = time.time()
+    queryable = _when(running, lambda now: now.records == 0)
+    traced = _when(running, lambda now: now.caught_up)
     after = _cpu(running)
     spans = said["spans"]
     figures = [
@@ -87,10 +86,12 @@ def _full_speed(running: Running, say) -> list[Figure]:
     ]
 
 
-def _wait_spans(running: Running) -> None:
+def _when(running: Running, reached: Callable[[Progress], bool]) -> float:
+    """The unix time at which the job had come so far."""
     client = connect(running.store)
-    while progress(client, running).records:
+    while not reached(progress(client, running)):
         time.sleep(0.2)
+    return time.time()
 
 
 def _steady(running: Running, say) -> list[Figure]:
