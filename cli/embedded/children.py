@@ -16,6 +16,9 @@ from schemas.migrations import CLICKHOUSE, MigrationError
 from services.control.database import open_database
 from services.control.migrate import migrate as migrate_control
 
+# Gateway and broker come first, so that an application never waits for what is done with its spans.
+_BACKGROUND = 10
+
 
 def jars(set_name: str, say: Callable[[str], None]) -> list[Path]:
     """The jars of a set, fetched when missing. Raises Failure when they cannot be had."""
@@ -28,7 +31,7 @@ def jars(set_name: str, say: Callable[[str], None]) -> list[Path]:
 def store(profile: Profile, port: int) -> Child:
     """The ClickHouse engine behind its HTTP protocol, on loopback whatever the gateway listens on."""
     args = ["-m", "services.store", "--data", str(profile.data / "store"), "--host", "127.0.0.1", "--port", str(port)]
-    return _python("store", args, profile)
+    return _python("store", args, profile, _BACKGROUND)
 
 
 def gateway(profile: Profile, broker: str, http_port: int, grpc_port: int) -> Child:
@@ -41,6 +44,7 @@ def gateway(profile: Profile, broker: str, http_port: int, grpc_port: int) -> Ch
         "grpc_host": profile.host,
         "grpc_port": grpc_port,
         "guard_dir": str(profile.data),
+        "org_bytes_per_s": 0,  # on a machine of one's own only the disk and the broker press back
     }
     return _python("gateway", ["-m", "services.gateway", "--settings", _write(profile, "gateway", settings)], profile)
 
@@ -54,13 +58,12 @@ def observe(profile: Profile, broker: str, store_url: str) -> Child:
         "quiet_gap_s": profile.quiet_gap_s,
         "horizon_s": profile.horizon_s,
     }
-    return _python(
-        "observe", ["-m", "jobs.observe", "--local", "--settings", _write(profile, "observe", settings)], profile
-    )
+    args = ["-m", "jobs.observe", "--local", "--settings", _write(profile, "observe", settings)]
+    return _python("observe", args, profile, _BACKGROUND)
 
 
-def _python(name: str, args: list[str], profile: Profile) -> Child:
-    return Child(name, [sys.executable, *args], profile.logs / f"{name}.log")
+def _python(name: str, args: list[str], profile: Profile, nice: int = 0) -> Child:
+    return Child(name, [sys.executable, *args], profile.logs / f"{name}.log", nice=nice)
 
 
 def _write(profile: Profile, name: str, settings: dict[str, object]) -> str:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from cli.exits import Exit, Failure
@@ -15,17 +16,24 @@ from cli.exits import Exit, Failure
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent() -> None:
+def _prepare(nice: int) -> None:
     """Runs in the child between fork and exec: the kernel kills it when the command dies, however that happens."""
+    os.nice(nice)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Child:
-    """A process that says `ready ...` on its output once it serves."""
+    """A process that says `ready ...` on its output once it serves.
 
-    def __init__(self, name: str, args: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+    nice: how much it stands back for others when the processors are busy, 0 to 19.
+    """
+
+    def __init__(
+        self, name: str, args: Sequence[str], log: Path, env: Mapping[str, str] | None = None, nice: int = 0
+    ) -> None:
         self.name = name
+        self.nice = nice
         self.args = list(args)
         self.log = log
         self.env = {**os.environ, **(env or {})}
@@ -43,7 +51,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=self.env,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=partial(_prepare, self.nice),
             )
 
     @property

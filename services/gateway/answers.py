@@ -14,12 +14,13 @@ from google.rpc import error_details_pb2, status_pb2
 
 
 class Refusal(Enum):
-    """A kind of refusal: (HTTP status, gRPC code). Only UNAVAILABLE may be sent again unchanged."""
+    """A kind of refusal: (HTTP status, gRPC code). UNAVAILABLE and THROTTLED may be sent again unchanged."""
 
     UNDECODABLE = (400, 3)  # INVALID_ARGUMENT
     UNAUTHENTICATED = (401, 16)
     TOO_LARGE = (413, 8)  # RESOURCE_EXHAUSTED, which without RetryInfo means: do not retry
     UNSUPPORTED = (415, 12)  # UNIMPLEMENTED
+    THROTTLED = (429, 8)  # RESOURCE_EXHAUSTED with RetryInfo
     UNAVAILABLE = (503, 14)
 
     @property

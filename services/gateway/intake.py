@@ -16,6 +16,7 @@ from services.gateway.inflate import Encoding, inflate
 from services.gateway.inflight import Hold, InFlight
 from services.gateway.log import Log
 from services.gateway.metrics import Metrics
+from services.gateway.rates import Rates
 from services.gateway.signals import Signal
 
 # Up to here plain protobuf is decoded in under a millisecond: no reason to leave the event loop.
@@ -41,6 +42,7 @@ class Intake:
         log: Log,
         disk: DiskGuard,
         inflight: InFlight,
+        rates: Rates,
         metrics: Metrics,
         limits: Limits,
         now: Callable[[], int] = time.time_ns,
@@ -51,6 +53,7 @@ class Intake:
         self.log = log
         self.disk = disk
         self._keys = keys
+        self._rates = rates
         self._now = now
         # Two, so that one slow request does not hold up the others; more would only raise the memory in use.
         self._workers = ThreadPoolExecutor(2, thread_name_prefix="accept")
@@ -58,9 +61,10 @@ class Intake:
     async def admit(self, authorization: str | None, api_key: str | None, loopback: bool) -> Grant:
         """Whom a request belongs to, before its body is read.
 
-        Raises Refused: 401 without a valid key, 503 while nothing can be taken.
+        Raises Refused: 401 without a valid key, 429 above the organisation's rate, 503 while nothing can be taken.
         """
         grant = await self._keys.grant(secret_in(authorization, api_key), loopback)
+        self._rates.check(grant.org)
         self.disk.check()
         self.log.check()
         return grant
@@ -70,6 +74,7 @@ class Intake:
         received_at = self._now()
         accepted, held = await self._accept(payload)
         hold.grow(held)
+        self._rates.spend(grant.org, held)
         if accepted.records:
             headers = {
                 "org": grant.org.encode(),

@@ -30,6 +30,7 @@ from services.gateway.inflight import InFlight
 from services.gateway.intake import Intake
 from services.gateway.log import Log
 from services.gateway.metrics import Metrics
+from services.gateway.rates import Rates
 from services.gateway.settings import CannotListen, Settings, netloc, read_settings
 
 _CONTROL_TIMEOUT_S = 0.5  # a look-up waits this long for a lock, then the cache answers
@@ -110,6 +111,7 @@ async def serve(settings: Settings, engine: sa.Engine) -> None:
 def _intake(settings: Settings, engine: sa.Engine) -> Intake:
     limits = settings.limits
     inflight = InFlight(settings.inflight_bytes)
+    rates = Rates(settings.org_bytes_per_s, settings.org_burst_bytes, time.monotonic)
     log = Log(
         settings.brokers,
         settings.topic,
@@ -122,7 +124,7 @@ def _intake(settings: Settings, engine: sa.Engine) -> Intake:
     keys = KeyRing(engine, look_ups, time.monotonic, settings.key_ttl_s, settings.key_stale_s, settings.anonymous_org)
     disk = DiskGuard(settings.guard_dir, settings.min_free_bytes, time.monotonic)
     metrics = Metrics(lambda: inflight.bytes, lambda: float(log.up))
-    return Intake(keys, log, disk, inflight, metrics, limits)
+    return Intake(keys, log, disk, inflight, rates, metrics, limits)
 
 
 async def _ready(http: uvicorn.Server, intake: Intake, stopped: "asyncio.Task[bool]") -> None:

@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     key_ttl_s: float = Field(5, gt=0, le=60)  # a revoked key is refused after this
     key_stale_s: float = Field(60, gt=0, le=60)  # the same while the control database does not answer
     inflight_bytes: int = 64 * 2**20
+    org_bytes_per_s: int = Field(15 * 2**20, ge=0)  # of one organisation; 0 sets no limit
+    org_burst_bytes: int = Field(20 * 2**20, gt=0)
     delivery_timeout_s: float = 8  # below the 10 s after which stock exporters give up on a request
     guard_dir: Path | None = None  # the folder of the log, where it is on this machine
     min_free_bytes: int = 256 * 2**20

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from services.gateway.answers import Refusal, Refused
 from services.gateway.disk import DiskGuard
 from services.gateway.inflight import InFlight
+from services.gateway.rates import Rates
 from services.gateway.settings import is_loopback, read_settings
 
 REQUIRED = {"brokers": "127.0.0.1:1", "control_url": "sqlite:///x.db"}
@@ -24,6 +25,25 @@ def test_bytes_in_flight_are_bounded_and_come_back() -> None:
         assert caught.value.retry_after_s > 0
         assert inflight.bytes == 100
     assert inflight.bytes == 0
+
+
+def test_an_organisation_above_its_rate_waits_and_the_others_do_not() -> None:
+    now = [0.0]
+    rates = Rates(per_second=10, burst=100, now=lambda: now[0])
+    rates.check("acme")
+    rates.spend("acme", 150)
+    with pytest.raises(Refused) as caught:
+        rates.check("acme")
+    assert (caught.value.refusal, caught.value.retry_after_s) == (Refusal.THROTTLED, 5)
+    rates.check("globex")
+    now[0] = 5.1
+    rates.check("acme")
+
+
+def test_a_rate_of_zero_sets_no_limit() -> None:
+    rates = Rates(per_second=0, burst=1, now=lambda: 0.0)
+    rates.spend("acme", 10**9)
+    rates.check("acme")
 
 
 def test_a_full_disk_is_named_and_looked_at_once_a_second(tmp_path: Path) -> None:

@@ -210,6 +210,13 @@ def test_a_revoked_key_is_refused_after_its_time_to_live(start) -> None:
     assert refused.status_code == 401
 
 
+def test_an_organisation_above_its_rate_is_told_when_to_come_back(start) -> None:
+    gateway = start(org_bytes_per_s=1, org_burst_bytes=1)
+    assert gateway.post(BODY).status_code == 200
+    refused = gateway.post(BODY)
+    assert (refused.status_code, int(refused.headers["retry-after"]) > 1) == (429, True)
+
+
 def test_any_other_bind_address_asks_for_a_key(start) -> None:
     gateway = start(http_host="0.0.0.0", grpc_host="127.0.0.1")
     gateway.http = gateway.http.replace("0.0.0.0", "127.0.0.1")
