@@ -4,7 +4,7 @@ import os
 import platform
 import sys
 
-from benchmarks import embedded, steps
+from benchmarks import captures, embedded, steps
 
 
 def say(text: str) -> None:
@@ -13,7 +13,7 @@ def say(text: str) -> None:
 
 def main() -> None:
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
-    for figure in [*steps.measure(say), *embedded.measure(say)]:
+    for figure in [*steps.measure(say), *captures.measure(say), *embedded.measure(say)]:
         print(f"{figure.what:<45} {figure.value}", flush=True)
 
 

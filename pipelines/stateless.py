@@ -10,6 +10,7 @@ import pyarrow as pa
 from schemas.limits import Limits
 from schemas.price_book import PriceBook
 from transforms.buckets import bucket_of
+from transforms.count_text import TokenCache
 from transforms.dead_letters import Refused, dead_letters
 from transforms.observe import Observed, observe
 from transforms.requests import request_rows
@@ -20,10 +21,12 @@ FACTS = ("spans", "messages", "span_logs", "dead_letters", "requests")
 _MISSING_TENANT = "the record has no `org` header: it came past the gateway without a tenant"
 
 
-def observe_records(raw: pa.Table, book: PriceBook, limits: Limits, code_version: str) -> Observed:
+def observe_records(
+    raw: pa.Table, book: PriceBook, limits: Limits, code_version: str, tokens: TokenCache | None = None
+) -> Observed:
     """`observe` over the records of `raw` (schema RAW); a record without an org is a dead letter (MissingTenant)."""
     owned = (pl.Series(raw["org"], dtype=pl.String).fill_null("") != "").to_numpy()
-    observed = observe(raw.filter(pa.array(owned)), book, limits, code_version)
+    observed = observe(raw.filter(pa.array(owned)), book, limits, code_version, tokens)
     if owned.all():
         return observed
     stray = raw.filter(pa.array(~owned))

@@ -81,7 +81,7 @@ def _observe(raw: pa.Table, book: PriceBook, limits: Limits, tokens: TokenCache)
     normalised = _step("normalise", normalise, decoded)
     said = _step("messages", messages, decoded, normalised, limits)
     normalised = _step("count", fill_missing, normalised, said, decoded, tokens)
-    priced = _step("price", _price, decoded.spans, normalised, book)
+    priced = _step("price", price_calls, decoded.spans, normalised, book)
     rows = _step("rows", span_rows, decoded, normalised, said, priced, limits)
     logs = _observe_logs(raw, limits)
     unknown_letters, unknown_requests = _unknown_signals(raw)
@@ -115,7 +115,7 @@ def _step(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         raise StepError(name) from error
 
 
-def _price(spans: pl.DataFrame, normalised: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
+def price_calls(spans: pl.DataFrame, normalised: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
     """cost_nano, cost_status, price_id, cost_flag of every span; `none` where it is no call."""
     calls = normalised["is_call"].arg_true()
     asked = normalised.with_columns(spans["org"], spans["received_at"], spans["start_ns"])[calls]

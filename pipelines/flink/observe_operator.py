@@ -14,6 +14,10 @@ from pipelines.store import StoreSettings
 from schemas.arrow import from_ipc, to_ipc
 from schemas.limits import Limits
 from schemas.price_book import compile_book
+from transforms.count_text import TokenCache
+
+# Counts of messages that are kept, some 300 bytes each: a conversation that goes on is not counted again.
+_COUNTED_MESSAGES = 100_000
 
 SKELETONS = OutputTag("skeletons", ELEMENT)
 
@@ -34,10 +38,11 @@ class ObserveOperator(ProcessFunction):
         self._book = compile_book()
         self._feed = PriceFeed(self._prices, self._book) if self._prices else None
         self._code_version = version("spanmill")
+        self._tokens = TokenCache(_COUNTED_MESSAGES)
 
     def process_element(self, value: bytes, ctx: ProcessFunction.Context) -> Iterator:
         book = self._feed.current(time.time_ns()) if self._feed else self._book
-        observed = observe_records(from_ipc(bytes(value)), book, self._limits, self._code_version)
+        observed = observe_records(from_ipc(bytes(value)), book, self._limits, self._code_version, self._tokens)
         for name in FACTS:
             if observed.tables[name].num_rows:
                 yield name, 0, to_ipc(observed.tables[name])
