@@ -118,7 +118,7 @@ def test_an_attribute_of_five_megabytes_is_cut_and_said_so(product):
 
 def test_strange_attribute_keys_are_kept_as_they_are_and_of_equal_ones_the_last(product):
     request = _request(["a strange", "b plain"])
-    strange = {"__proto__": "p", "gen_ai.prompt.__proto__.x": "q", "nul\0key": "nul\0value", "": "empty", "'; --": "sql"}
+    strange = {"__proto__": "p", "gen_ai.prompt.__proto__.x": "q", "nul\0key": "nul\0value", "": "empty"}
     for key, value in [*strange.items(), ("twice", "first"), ("twice", "last"), ("k" * 2**20, "long")]:
         _spans(request)[0].attributes.add(key=key, value=AnyValue(string_value=value))
     status, rows, dead, _ = _outcome(product, request)
