@@ -28,7 +28,7 @@ fix: $(READY) ## what ruff can mend by itself
 	@$(BIN)/ruff format .
 
 unit: $(READY) ## pure steps and single services
-	@$(BIN)/pytest tests
+	@$(BIN)/pytest tests --numprocesses auto --maxprocesses 4 --dist worksteal
 
 it: $(READY) ## the whole product with its real broker, Flink, engine and clients
 	@$(BIN)/pytest integration_tests

@@ -83,6 +83,15 @@ def test_an_empty_request_is_a_success_and_invalid_ids_a_partial_one(gateway: Ga
         (bytes(30 * 2**20), {"compression": grpc.Compression.Gzip}, grpc.StatusCode.RESOURCE_EXHAUSTED),
         (bytes(30 * 2**20), {"compression": grpc.Compression.Deflate}, grpc.StatusCode.RESOURCE_EXHAUSTED),
     ],
+    ids=[
+        "cut off",
+        "broken gzip",
+        "a wrong API key",
+        "basic authorization",
+        "a gzip bomb in the message",
+        "a gzip bomb on the wire",
+        "a deflate bomb on the wire",
+    ],
 )
 def test_a_refusal_has_its_code_and_no_invitation_to_retry(
     gateway: Gateway, body: bytes, options: dict[str, object], code: grpc.StatusCode

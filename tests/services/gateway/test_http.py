@@ -169,6 +169,21 @@ def test_a_span_that_is_not_utf_8_is_rejected_and_written_apart(gateway: Gateway
         (BODY, {"content_type": "text/plain"}, 415, code_pb2.UNIMPLEMENTED),
         (BODY, {"content_encoding": "br"}, 415, code_pb2.UNIMPLEMENTED),
     ],
+    ids=[
+        "cut off",
+        "random bytes",
+        "not gzip",
+        "gzip cut off",
+        "JSON cut off",
+        "deep JSON",
+        "a wrong bearer",
+        "basic authorization",
+        "a wrong API key",
+        "too large",
+        "a gzip bomb",
+        "a wrong content type",
+        "a wrong encoding",
+    ],
 )
 def test_a_refusal_carries_a_status_in_the_content_type_of_the_request(
     gateway: Gateway, body: bytes, headers: dict[str, str], status: int, code: int
