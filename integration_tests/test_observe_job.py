@@ -14,10 +14,10 @@ import pytest
 from confluent_kafka import Producer
 
 from cli.embedded.broker import Broker, create_topic
-from cli.embedded.ports import free_port
 from integration_tests.traffic import all_files, renamed, span_count
 from pipelines.jars import fetch, jar_folder, java
 from pipelines.migrate import migrate
+from pipelines.ports import free_port
 from pipelines.store import StoreSettings, connect_creating, wait_ready
 
 ROOT = Path(__file__).parent.parent

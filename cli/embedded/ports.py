@@ -5,13 +5,6 @@ import socket
 from cli.exits import Exit, Failure
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def is_free(host: str, port: int) -> bool:
     """Whether one could listen on `port` now."""
     try:

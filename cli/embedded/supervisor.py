@@ -7,10 +7,11 @@ from collections.abc import Callable
 from cli.embedded import children
 from cli.embedded.broker import Broker, create_topic
 from cli.embedded.folder import hold
-from cli.embedded.ports import free_port, require_free
+from cli.embedded.ports import require_free
 from cli.embedded.process import Child
 from cli.embedded.profile import PARTITIONS, TOPIC, Profile, Running
 from pipelines.jars import java
+from pipelines.ports import free_port
 
 Say = Callable[[str], None]
 

@@ -3,7 +3,6 @@
 import json
 import logging
 import shutil
-import socket
 import sys
 import sysconfig
 import threading
@@ -22,6 +21,7 @@ from pipelines.flink.checkpoints import newest, pin, prune
 from pipelines.flink.jvm import JvmFailed, start_jvm
 from pipelines.flink.settings import ObserveSettings
 from pipelines.jars import fetch, jar_folder
+from pipelines.ports import free_port
 
 _PROJECT = Path(__file__).parent.parent.parent
 _PROFILE = _PROJECT / "flink-conf" / "embedded.yaml"
@@ -48,7 +48,7 @@ def run_local(name: str, build: Build, settings: ObserveSettings, stop: threadin
     jars = fetch("flink", jar_folder(), lambda line: print(line, file=sys.stderr, flush=True))
     jvm = start_jvm(jars, settings.folder / "flink.log", settings.heap_mb)
     try:
-        port = _free_port()
+        port = free_port()
         env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, port))
         build(env, settings)
         client = env.execute_async(name)
@@ -125,9 +125,3 @@ def _end(jvm: Popen[bytes]) -> None:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder.resolve()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
