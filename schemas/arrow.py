@@ -177,6 +177,7 @@ SKELETONS = pa.schema(
         ("start_time", pa.int64()),  # UTC ns
         ("duration_ns", pa.int64()),
         ("status", TEXT),
+        ("scope", TEXT),
         *_CONTEXT,
         *_CALL,
         ("ttft_ns", pa.int64()),

@@ -1,27 +1,28 @@
 """Which spans bill, and the ledger rows that say so.
 
 A *candidate* is a span that one of its sightings calls billable; *usage* is an input or an output token count.
-Of each trace, a candidate is gone (does not bill) when
-1. roll-up: a candidate with usage is below it in the tree, one with reported usage if its own is reported: what was
-   counted from text takes nothing back that a provider reported; or
-2. duplicate: another candidate of the same response id is the better record of the call. Those that have a
-   candidate of that response id with usage below them are rule 1's; of the others the best one stays (see
-   precedence, then the smallest span id); or
+Candidates of a trace may be sightings of one call (see same_call). One *repeats* another if it is a sighting of the
+same call with the same input and output. Of each trace, a candidate is gone (does not bill) when
+1. roll-up: a candidate with usage is below it in the tree that does not repeat it, one with reported usage if its own
+   is reported: what was counted from text takes nothing back that a provider reported; or
+2. duplicate: another sighting of its call is the better record. Roll-ups with a sighting of their call below them are
+   rule 1's; of the others the best one stays, above or below (see precedence, then the smallest span id); or
 3. its fullest sighting is not billable after all; or
-4. already reported: its usage was counted from text, and a call above it that stands by rule 1 reported its own.
+4. already reported: its usage was counted from text, and a call above it reported its own, with no reported usage
+   below that.
 
-Of a group of one response id somebody always stays, or has a roll-up's descendant that does: the best of those
+Of the sightings of a call somebody always stays, or has a roll-up's descendant that does: the best of those
 not left aside can only go by rule 1, and then the candidate below it bills the call.
 
 Order of arrival. A verdict may flip as spans arrive (a parent that comes late makes an ancestor out of a
 duplicate), but a row once written cannot be taken back. So the ledger rests on a second predicate, *may*, that
 can only become true as the set of spans grows, and that holds wherever `gone` holds for any part of the set:
-- sightings of a span that disagree (on parent, times, numbers or response id), or a loop of several parent ids,
-  stay in their trace: there `may` holds for all candidates;
-- elsewhere parents never change, so a descendant stays a descendant: rule 1 itself can only become true, and so can
-  the part of rule 4 that a call above reported its usage;
-- and there rule 2 implies that a better record of the response id exists, other than the parent of a candidate
-  with usage (which rule 2 leaves aside whenever it is known). Records are fixed there, so this stays true.
+- sightings of a span that disagree (on parent, times, numbers, names or response id), or a loop of several parent
+  ids, stay in their trace: there `may` holds for all candidates;
+- elsewhere parents never change, so a descendant stays a descendant: that rule 1's candidate is below, whether it
+  repeats or not, can only become true, and so can the part of rule 4 that a call above reported its usage;
+- and there records are fixed. Rule 2 implies a better record of the same response id, or a better one of another
+  scope with the same tokens; that there is one stays true, whichever of them are found to be one call in the end.
 Every candidate has a charge row; every candidate of which `may` holds has a reversal row, negative when it is
 gone and zero when it stands. Both are functions of the set of spans of the trace, and a row written for a part
 of the set is superseded: the charge's version is that of the span, the reversal's the number of sightings.
@@ -37,6 +38,7 @@ from schemas.arrow import USAGE
 from transforms.blocks import TOKENS
 from transforms.buckets import hex_ids, mix
 from transforms.precedence import DESCENDING, ORDER, merits
+from transforms.same_call import BUCKET, layered, same_calls
 from transforms.tree import Forest
 
 ROLL_UP, NOT_A_CALL, STANDS = "roll-up of its descendants", "not a call by its fullest record", "stands after all"
@@ -46,25 +48,27 @@ REPORTED_ABOVE = "reported by a call above it"
 def verdicts(spans: pl.DataFrame, forest: Forest, mixed: np.ndarray) -> pl.DataFrame:
     """What bills, one row per row of `spans`: columns gone, may (bool), reason (text, of `may`), code (uint32).
 
-    spans: the winners of whole traces, rows as given to `forest`: trace, span, parent, start, duration, billable,
-    candidate, dialect, token_source and the columns of CALL. mixed: bool, sightings of a span of the trace disagree.
+    spans: the winners of whole traces, rows as given to `forest`: trace, span, parent, start, end, duration, billable,
+    candidate and the columns of CALL and JUDGED. mixed: bool, sightings of a span of the trace disagree.
     code: changes with what a reversal row says; 0 when there is none to write.
     """
-    calls = spans.select(
-        "trace", "span", "response_id", "billable", "candidate",
-        *merits(pl.col("billable") & pl.any_horizontal(pl.col("input_tokens", "output_tokens").is_not_null())),
-    )  # fmt: skip
-    billable, candidate, usage = (calls[name].to_numpy() for name in ("billable", "candidate", "usage"))
-    reported = usage & calls["reported"].to_numpy()
-    above_reported, above_usage = (forest.totals(flags.astype(np.int64)) > flags for flags in (reported, usage))
-    rolled = billable & (above_reported | (above_usage & ~reported))
+    calls = _calls(spans, forest)
+    billable, candidate = (spans[name].to_numpy() for name in ("billable", "candidate"))
+    usage, reported = (_spread(calls, calls[name], spans.height) for name in ("usage", "reported"))
+    reported &= usage
+    below_reported, below_usage = (forest.totals(flags.astype(np.int64)) - flags for flags in (reported, usage))
+    others_reported, others_usage = (
+        below > _repeats_below(calls, flags) for below, flags in ((below_reported, reported), (below_usage, usage))
+    )
+    rolled = billable & (others_reported | (others_usage & ~reported))
     counted = usage & ~reported
-    told = counted & forest.below(reported & ~above_reported)
-    beaten, contested, by = _duplicates(calls, forest)
+    told = counted & forest.below(reported & (below_reported == 0))
+    beaten, contested, by = _duplicates(calls, rolled)
     wide_loop = forest.loop & (spans["parent"] != spans["span"]).to_numpy()
-    mixed = mixed | _in_traces(calls["trace"].to_numpy(), wide_loop)
+    mixed = mixed | _in_traces(spans["trace"].to_numpy(), wide_loop)
     gone = candidate & (rolled | beaten | told | ~billable)
-    may = candidate & (mixed | rolled | contested | (counted & forest.below(reported)))
+    above = billable & ((below_reported > 0) | ((below_usage > 0) & ~reported))
+    may = candidate & (mixed | above | contested | (counted & forest.below(reported)))
     which = np.select([~may, ~gone, ~billable, rolled, beaten], [0, 1, 2, 3, 5], 4)
     text = pl.Series(["", STANDS, NOT_A_CALL, ROLL_UP, REPORTED_ABOVE, "duplicate of "])[which]
     target = np.where(which == 5, by, 0).astype(np.uint64)
@@ -109,35 +113,73 @@ def entry_ids(calls: pl.DataFrame, kind: str, *about: str) -> pl.Series:
     return _hashes(calls.select(pl.concat_str(pl.lit(kind), "org", *about, separator="\0")).to_series())
 
 
-def _duplicates(calls: pl.DataFrame, forest: Forest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rule 2 of each row: beaten (bool), contested (bool: its part of `may`), and by which span (uint64)."""
-    rows = calls.height
+def _calls(spans: pl.DataFrame, forest: Forest) -> pl.DataFrame:
+    """The candidates of `spans`, as for same_calls, with their row, their merits (see precedence) and call."""
+    usage = pl.col("billable") & pl.any_horizontal(pl.col("input_tokens", "output_tokens").is_not_null())
+    calls = spans.select(
+        "trace", "span", "billable", "end", "request_model", "response_model",
+        pl.col("response_id", "scope").fill_null(""),
+        pl.col("input_tokens", "output_tokens").fill_null(0),
+        *merits(usage),
+        row=pl.int_range(pl.len(), dtype=pl.Int64),
+        place=pl.Series(forest.position),
+        close=pl.Series(forest.position + forest.size),
+    ).filter(spans["candidate"])  # fmt: skip
+    return calls.with_columns(same_calls(calls))
+
+
+def _repeats_below(calls: pl.DataFrame, flags: np.ndarray) -> np.ndarray:
+    """How many flagged spans below each row repeat it (int64); flags: bool, one item per row of all spans."""
+    rows = len(flags)
+    found = np.zeros(rows, np.int64)
+    record = ("call", "input_tokens", "output_tokens")
+    twins = calls.filter(calls.select(record).is_duplicated()).sort(*record, "place")
+    if twins.height:
+        run = twins.select(pl.struct(record).rle_id().cast(pl.Int64) * (rows + 1)).to_series().to_numpy()
+        row, place, close = (twins[name].to_numpy() for name in ("row", "place", "close"))
+        passed = np.append(0, np.cumsum(flags[row]))
+        ends = (np.searchsorted(run + place, run + edge) for edge in (close, place + 1))
+        last, first = (passed[end] for end in ends)
+        found[row] = last - first
+    return found
+
+
+def _duplicates(calls: pl.DataFrame, rolled: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rule 2 of each span: beaten (bool), contested (bool: its part of `may`), and by which span (uint64).
+
+    calls: see _calls. rolled: bool, one item per row of all spans.
+    """
+    rows = len(rolled)
     beaten, contested, by = np.zeros(rows, bool), np.zeros(rows, bool), np.zeros(rows, np.uint64)
-    group = ("trace", "response_id")
-    named = calls.with_columns(
-        row=pl.int_range(rows), place=pl.Series(forest.position), end=pl.Series(forest.position + forest.size),
-        above=pl.Series(forest.parent),
-    ).filter(pl.col("candidate") & (pl.col("response_id").fill_null("") != ""))  # fmt: skip
-    named = named.filter(named.select(group).is_duplicated())
-    if named.is_empty():
+    best_first = calls.sort(*ORDER, "span", descending=[*DESCENDING, False])
+    contested[best_first.filter(_better())["row"]] = True
+    several = best_first.filter(best_first["call"].is_duplicated())
+    if several.is_empty():
         return beaten, contested, by
-    below = pl.when("usage").then("place").shift(-1).backward_fill().over(group, order_by="place")
-    named = named.with_columns(aside=(below < pl.col("end")).fill_null(False)).sort(
-        *group, *ORDER, "span", descending=[False, False, *DESCENDING, False]
-    )
-    rank = pl.int_range(pl.len()).over(group)
-    best = pl.when(pl.col("billable") & ~pl.col("aside")).then("span").drop_nulls().first().over(group)
-    named = named.with_columns(rank=rank, best=best)
-    row = named["row"].to_numpy()
-    lost = named.select((pl.col("span") != pl.col("best")).fill_null(False)).to_series().to_numpy()
-    beaten[row] = lost
-    by[row] = named["best"].fill_null(0).to_numpy()
-    parents = named.select("trace", "response_id", above="row", above_rank="rank")
-    better = named.join(parents, on=[*group, "above"], how="left", maintain_order="left").select(
-        pl.col("rank") > (pl.col("usage") & (pl.col("above_rank") < pl.col("rank"))).fill_null(False).cast(pl.Int64)
-    )
-    contested[row] = better.to_series().to_numpy()
+    several = several.with_columns(rolled=pl.Series(rolled[several["row"].to_numpy()]))
+    below = pl.when("usage").then("place").shift(-1).backward_fill().over("call", order_by="place")
+    several = several.with_columns(aside=pl.col("rolled") & (below < pl.col("close")).fill_null(False))
+    best = pl.when(pl.col("billable") & ~pl.col("aside")).then("span").drop_nulls().first().over("call")
+    several = several.with_columns(best=best).with_columns(lost=(pl.col("span") != pl.col("best")).fill_null(False))
+    row = several["row"].to_numpy()
+    beaten[row] = several["lost"].to_numpy()
+    by[row] = several["best"].fill_null(0).to_numpy()
     return beaten, contested, by
+
+
+def _better() -> pl.Expr:
+    """Whether an earlier row has the same response id, or is layered with this one; rows: the best record first."""
+    rank = pl.int_range(pl.len())
+    named = (pl.col("response_id") != "") & (rank.over("trace", "response_id") > 0)
+    other = pl.col("scope") != pl.col("scope").first()
+    return named | (layered() & (other | (rank > rank.filter(other).min())).fill_null(False).over(BUCKET))
+
+
+def _spread(calls: pl.DataFrame, flags: pl.Series, rows: int) -> np.ndarray:
+    """`flags` of the calls as one bool for each of all `rows` spans."""
+    found = np.zeros(rows, bool)
+    found[calls["row"].to_numpy()] = flags.to_numpy()
+    return found
 
 
 def _in_traces(trace: np.ndarray, flags: np.ndarray) -> np.ndarray:

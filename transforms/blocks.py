@@ -13,7 +13,7 @@ import pyarrow as pa
 from transforms.buckets import hex_ids, id_words, trace_hashes
 
 LABEL = (
-    *("team", "key_id", "name", "kind", "status", "service", "dialect", "prompt_name", "prompt_version"),
+    *("team", "key_id", "name", "kind", "status", "service", "scope", "dialect", "prompt_name", "prompt_version"),
     *("provider", "request_model", "response_model", "operation", "token_source", "cost_status", "price_id"),
 )
 USER = ("session_id", "user_id")
@@ -23,7 +23,7 @@ TOKENS = (
 )
 CALL = ("response_id", *TOKENS, "cost_nano", "ttft_ns")
 # What verdicts rest on besides the numbers of a call.
-JUDGED = ("dialect", "token_source")
+JUDGED = ("scope", "dialect", "token_source", "request_model", "response_model")
 SIDES = {"label": LABEL, "user": USER, "call": CALL}
 
 # The bit of a span's version that says that its end time is set.

@@ -16,7 +16,7 @@ from transforms.segments import pack_tables, unpack_tables
 
 CALL = ("hash", "response_id")
 CLAIM = (*CALL, "trace_id", "span_id")
-_LABEL = ("org", *(name for name in LABEL if name not in ("name", "kind", "status")))
+_LABEL = ("org", *(name for name in LABEL if name not in ("name", "kind", "status", "scope")))
 _SIDES = {"label": _LABEL, "user": USER}
 _RECORD = (*_LABEL, *USER, "start", "duration", *TOKENS, "cost_nano", "day")
 _COLUMNS = (*CLAIM, *_RECORD, "record", "mixed", "stands", "version", "told")

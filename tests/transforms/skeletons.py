@@ -76,6 +76,7 @@ def sightings(draw: st.DrawFn, spans: int = 8, traces: int = 2) -> dict[str, Any
     if draw(st.booleans()):
         return skeleton(draw(st.integers(1, spans)), parent, **columns)
     columns["response_id"] = draw(st.sampled_from(["", "", "r1", "r2"]))
+    columns["scope"] = draw(st.sampled_from(["", "outer", "inner"]))
     if draw(st.booleans()):
         return call(draw(st.integers(1, spans)), parent, **columns, cache_read_tokens=draw(st.sampled_from([None, 3])))
     columns |= {"input_tokens": None, "output_tokens": None, "cost_nano": None, "cost_status": "no_usage"}
@@ -92,8 +93,29 @@ def families(draw: st.DrawFn) -> list[dict[str, Any]]:
             rows.append(skeleton(span, parent, start_time=start))
             continue
         columns: dict[str, Any] = {"response_id": draw(st.sampled_from(["", "r1", "r1"]))}
+        columns["scope"] = draw(st.sampled_from(["outer", "inner"]))
         if draw(st.integers(0, 3)) == 0:
             columns |= {"input_tokens": None, "output_tokens": None, "cost_nano": None}
         columns["cache_read_tokens"] = draw(st.sampled_from([None, 3]))
         rows.append(call(span, parent, start_time=start, **columns))
+    return rows
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Spans of one trace, each sighted once: a few calls as several instrumentations see them, few with an id."""
+    rows, spans = [], draw(st.integers(2, 7))
+    for span in range(1, spans + 1):
+        start = draw(st.integers(0, 4))
+        columns: dict[str, Any] = {
+            "scope": draw(st.sampled_from(["a", "b", "c"])),
+            "start_time": START + 100 * start,
+            "duration_ns": 100 * draw(st.integers(0, 5 - start)),
+            "response_id": draw(st.sampled_from(["", "", "", "r1", "r2"])),
+            "cache_read_tokens": draw(st.sampled_from([None, None, 3])),
+            "input_tokens": draw(st.sampled_from([10, 10, 10, 11])),
+            "request_model": draw(st.sampled_from(["gpt-4o", "gpt-4o", "o1"])),
+            "response_model": draw(st.sampled_from(["", "gpt-4o"])),
+        }
+        rows.append(call(span, draw(st.integers(0, span - 1)), **columns))
     return rows

@@ -45,6 +45,7 @@ def shared_sightings(draw: st.DrawFn) -> Row:
         "org": draw(st.sampled_from(["acme"] * 5 + ["globex"])),
         "start_time": START + draw(st.integers(0, 1)),
         "dialect": draw(st.sampled_from(["traceloop", "anthropic_sdk"])),
+        "scope": draw(st.sampled_from(["", "client"])),
         "response_id": draw(st.sampled_from([ID] * 4 + [ID + "2", ""])),
         "reasoning_tokens": draw(st.sampled_from([None, 3])),
         "size": draw(st.integers(0, 2)),

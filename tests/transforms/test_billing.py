@@ -1,12 +1,13 @@
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.folding import Run
-from tests.transforms.skeletons import SECOND, call, families, sightings, skeleton, span_id, trace_id
+from tests.transforms.skeletons import SECOND, call, families, layers, sightings, skeleton, span_id, trace_id
 from transforms.traces import AssembleSettings, make_assemble
 
 Row = dict[str, Any]
@@ -57,10 +58,25 @@ def test_of_one_response_id_the_record_with_the_most_numbers_bills() -> None:
     assert entries([skeleton(1), poor, rich])[1] == ("reversal", -100, f"duplicate of {span_id(3)}")
 
 
-def test_a_child_of_the_same_response_id_bills_though_its_parent_knows_more() -> None:
-    outer, inner = call(1, response_id="r", cache_read_tokens=4), call(2, 1, response_id="r")
-    assert billed([outer, inner]) == {span_id(2)}
-    assert [entry for entry, _, _ in entries([outer, inner])] == ["charge", "reversal", "charge"]
+def test_of_two_layers_of_one_call_the_one_that_knows_more_bills_above_or_below() -> None:
+    above, below = call(1, response_id="r"), call(2, 1, response_id="r")
+    assert billed([above, below | {"cache_read_tokens": 4}]) == {span_id(2)}
+    assert billed([above | {"cache_read_tokens": 4}, below]) == {span_id(1)}
+    assert entries([above | {"cache_read_tokens": 4}, below]) == [
+        ("charge", 100, ""),
+        ("reversal", 0, "stands after all"),
+        ("charge", 100, ""),
+        ("reversal", -100, f"duplicate of {span_id(1)}"),
+    ]
+
+
+def test_a_roll_up_that_knows_more_gives_way_to_the_calls_below_it() -> None:
+    """One of them has its id: the last step's. It bills whatever the roll-up has in detail."""
+    first, last = call(2, 1, response_id="q"), call(3, 1, response_id="r")
+    for total in (20, 10):
+        outer = call(1, response_id="r", input_tokens=total, cache_read_tokens=4)
+        assert billed([outer, first, last]) == {span_id(2), span_id(3)}
+    assert billed([call(1, response_id="r", input_tokens=20, cache_read_tokens=4), last]) == {span_id(3)}
 
 
 def test_a_failed_attempt_below_a_call_of_the_same_response_id_is_its_duplicate() -> None:
@@ -77,9 +93,9 @@ def test_calls_without_a_response_id_or_of_other_traces_are_no_duplicates() -> N
     )
 
 
-def test_a_duplicate_turned_ancestor_gives_the_call_back_to_its_descendant() -> None:
-    """The better record is an ancestor of the other, but the span between them comes last."""
-    outer, inner = call(1, response_id="r", cache_read_tokens=4), call(3, 2, response_id="r")
+def test_a_duplicate_turned_roll_up_gives_the_call_back_to_its_descendant() -> None:
+    """The better record is an ancestor of the other and holds more tokens, but the span between them comes last."""
+    outer, inner = call(1, response_id="r", output_tokens=9, cache_read_tokens=4), call(3, 2, response_id="r")
     run = Run(make_assemble(AssembleSettings())).send([outer, inner])
     assert run.usage_cost() == {span_id(1): 100, span_id(3): 0}
     run.send([skeleton(2, 1)], SECOND)
@@ -123,7 +139,7 @@ def test_an_unpriced_call_is_taken_back_without_a_cost() -> None:
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(sightings(spans=6, traces=1), min_size=1, max_size=10) | families())
+@given(st.lists(sightings(spans=6, traces=1), min_size=1, max_size=10) | families() | layers())
 def test_each_call_bills_once(rows: list[Row]) -> None:
     """Every candidate's billed numbers are what the rules say, told from ancestors found by walking."""
     winners: dict[tuple[str, str], Row] = {}
@@ -146,16 +162,71 @@ def standing(spans: dict[str, Row]) -> set[str]:
     calls = {span for span, row in spans.items() if row["billable"]}
     usage = {span for span in calls if spans[span]["output_tokens"] is not None}
     below = {span: {other for other in spans if span in ancestors(other, above)} for span in spans}
-    stays = {span for span in calls if not below[span] & usage}
-    groups = defaultdict(set)
-    for span in calls:
-        if spans[span]["response_id"]:
-            groups[spans[span]["response_id"]].add(span)
-    for group in groups.values():
-        left = [span for span in group if not below[span] & usage & group]
+    groups = one_call(spans, calls)
+    rolled = {span for span in calls if any(not repeats(spans, groups, span, o) for o in below[span] & usage)}
+    stays = calls - rolled
+    for group in {id(group): group for group in groups.values()}.values():
+        left = [span for span in group if not (span in rolled and below[span] & usage & group)]
         best = min(left, key=lambda span: (rank(spans[span]), span))
         stays -= set(left) - {best}
     return stays
+
+
+def one_call(spans: dict[str, Row], calls: set[str]) -> dict[str, set[str]]:
+    """For each call the sightings of it, by response id and by match."""
+    order = sorted(calls, key=lambda span: (spans[span]["start_time"], span))
+    first: dict[str, str] = {}
+    for span in order:
+        first.setdefault(spans[span]["response_id"] or span, span)
+    call = {span: first[spans[span]["response_id"] or span] for span in order}
+    joined: dict[str, str] = {}
+    for match in matches(spans, order):
+        for span in match:
+            joined[call[span]] = min(joined.get(call[span], call[span]), *(call[s] for s in match), key=order.index)
+    named: dict[str, set[str]] = defaultdict(set)
+    for span in order:
+        named[joined.get(call[span], call[span])].add(span)
+    return {span: named[joined.get(call[span], call[span])] for span in order}
+
+
+def matches(spans: dict[str, Row], order: list[str]) -> list[set[str]]:
+    """The sets of calls that are one by tokens, times, scopes and models; order: calls by start."""
+    above = cut_loops(spans)
+    alike: dict[tuple, list[str]] = defaultdict(list)
+    for span in order:
+        if spans[span]["input_tokens"]:
+            alike[spans[span]["input_tokens"], spans[span]["output_tokens"] or 0].append(span)
+    found: list[set[str]] = []
+    for several in alike.values():
+        outer = {
+            s for s in several for o in several if spans[s]["scope"] == spans[o]["scope"] and s in ancestors(o, above)
+        }
+        bursts: list[list[str]] = []
+        reached = -1
+        for span in (span for span in several if span not in outer):
+            bursts += [[]] if spans[span]["start_time"] > reached else []
+            bursts[-1].append(span)
+            reached = max(reached, spans[span]["start_time"] + spans[span]["duration_ns"])
+        for burst in bursts:
+            by_scope: dict[str, list[str]] = defaultdict(list)
+            for span in burst:
+                by_scope[spans[span]["scope"]].append(span)
+            found += [set(ns) - {None} for ns in zip_longest(*by_scope.values())]
+    return [match for match in found if len(match) > 1 and is_one([spans[span] for span in match])]
+
+
+def is_one(rows: list[Row]) -> bool:
+    names = [{row["request_model"], row["response_model"]} - {""} for row in rows]
+    ids = {row["response_id"] for row in rows} - {""}
+    ends = [row["start_time"] + row["duration_ns"] for row in rows]
+    common = min(ends) - max(row["start_time"] for row in rows)
+    shortest = min(row["duration_ns"] for row in rows)
+    return bool(set.intersection(*names)) and len(ids) <= 1 and common >= max(0.95 * shortest, 0)
+
+
+def repeats(spans: dict[str, Row], groups: dict[str, set[str]], span: str, other: str) -> bool:
+    one, two = ([spans[s]["input_tokens"], spans[s]["output_tokens"]] for s in (span, other))
+    return other in groups[span] and one == two
 
 
 def rank(row: Row) -> tuple:

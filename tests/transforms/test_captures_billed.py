@@ -25,6 +25,8 @@ ACROSS_TRACES = {
     *("openinference-langchain-plus-openai/agent", "openinference-langchain-plus-openai/chat"),
     "openinference-anthropic/anthropic_stream_helper",
 }
+# Streams that Traceloop reports with two output tokens too many.
+OFF_BY_TWO = {name for name in ACROSS_TRACES if "traceloop" in name and "stream" in name}
 # A generation written by hand: no call was made, so the truth has none.
 NO_CALL = "langfuse/manual_generation"
 BILLED = [name for name, entry in expected().items() if entry["traced_totals"] and name != NO_CALL]
@@ -71,6 +73,20 @@ def test_the_ledger_of_a_capture_sums_up_to_the_truth(capture: str, sums: dict[s
 def test_only_calls_that_several_traces_saw_are_taken_back_by_the_fold_over_calls(skeletons: list[Row]) -> None:
     rows = ledger(skeletons, 1).calls.rows("usage")
     assert {row["org"] for row in rows if row["input_tokens"]} == ACROSS_TRACES
+
+
+@pytest.mark.parametrize(
+    "capture", sorted(name for name in ACROSS_TRACES if "traceloop" not in name or "stream" not in name)
+)
+@pytest.mark.parametrize("with_id", [set(), {"com.anthropic.sdk.python", "openinference.instrumentation.openai"}])
+def test_layers_side_by_side_in_one_trace_are_matched_without_ids(
+    capture: str, with_id: set[str], skeletons: list[Row]
+) -> None:
+    """As when the application opens a span around the calls."""
+    spans = [row | {"trace_id": "ab" * 16} for row in skeletons if row["org"] == capture]
+    rows = [row if row["scope"] in with_id else row | {"response_id": ""} for row in spans]
+    total = sum(row["input_tokens"] or 0 for row in ledger(rows, 1).usage().values())
+    assert total == expected()[capture]["traced_totals"]["input_tokens_total"]
 
 
 def test_the_ledger_of_the_captures_does_not_depend_on_the_order(skeletons: list[Row]) -> None:

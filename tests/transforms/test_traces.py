@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 
 from schemas.arrow import SKELETONS
 from tests.transforms.folding import Run
-from tests.transforms.skeletons import SECOND, START, call, families, sightings, skeleton, span_id, table, trace_id
+from tests.transforms.skeletons import (
+    SECOND,
+    START,
+    call,
+    families,
+    layers,
+    sightings,
+    skeleton,
+    span_id,
+    table,
+    trace_id,
+)
 from transforms.cold import CHUNKS_PER_TICK
 from transforms.segments import UnknownSchemaVersion
 from transforms.traces import AssembleSettings, make_assemble
@@ -24,7 +35,7 @@ def run(settings: AssembleSettings = SETTINGS) -> Run:
 def schedules(draw: st.DrawFn) -> tuple[list[dict], list[tuple[list[dict], int]]]:
     """A set of sightings, and a way to send it: any order, repeats, groups, and pauses within the horizon."""
     spans, traces = draw(st.sampled_from([(8, 2), (3, 1)]))
-    rows = draw(st.lists(sightings(spans, traces), min_size=1, max_size=14) | families())
+    rows = draw(st.lists(sightings(spans, traces), min_size=1, max_size=14) | families() | layers())
     sent = draw(st.permutations(rows)) + draw(st.lists(st.sampled_from(rows), max_size=4))
     calls = []
     while sent:
