@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli.commands import demo, doctor, keys, migrate, orgs, prices, send, sql, status, trace, up
+from cli.commands import demo, doctor, explain, keys, migrate, orgs, prices, send, sql, status, trace, up
 from cli.exits import Failure
 from cli.output import talk
 
@@ -15,7 +15,7 @@ commands = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for module in (demo, up, send, status, trace, sql, migrate, doctor):
+for module in (demo, up, send, status, trace, explain, sql, migrate, doctor):
     module.register(commands)
 commands.add_typer(orgs.commands, name="org")
 commands.add_typer(keys.commands, name="key")

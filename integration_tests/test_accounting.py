@@ -1,7 +1,10 @@
 """Every capture through the whole product: the sums over `usage` are what the provider really sent."""
 
+import json
+
 import pytest
 
+from integration_tests.product import spanmill
 from integration_tests.traffic import capture, expected, renamed, trace_ids
 
 # Not sent by the library: nothing to compare (see `note` in EXPECTED.json).
@@ -40,3 +43,32 @@ def test_the_tokens_in_the_ledger_are_those_of_the_provider(product, posted, nam
     truth = expected()[name]["traced_totals"]
     found = {key: sums[key] or 0 for key in ("input_tokens_total", "output_tokens_total")}
     assert found == {key: truth[key] for key in found}
+
+
+def test_every_cost_is_explained_to_the_nano_dollar(product, posted):
+    [told] = product.rows(
+        "SELECT count() AS entries, countIf(cost_nano IS NOT NULL) AS priced,"
+        " countIf(cost_status = 'priced' AND abs(parts_nano - cost_nano) <= toDecimal64(0.5, 1)) AS explained,"
+        " countIf(entry = 'reversal' AND reason = '') AS unreasoned FROM usage_explained"
+    )
+    [entries] = product.rows("SELECT count() AS n FROM usage")
+    assert told["entries"] == entries["n"]
+    assert told["explained"] == told["priced"] > 100
+    assert told["unreasoned"] == 0
+
+
+def test_explain_shows_a_call_that_two_layers_saw_and_what_a_wrong_id_is(product, posted):
+    ids = posted["traceloop-anthropic/anthropic_chat"]
+    rows = product.rows("SELECT span_id, call_id, reason FROM usage WHERE trace_id IN {ids:Array(String)}", ids=ids)
+    [duplicate] = [row for row in rows if row["reason"].startswith("duplicate of span")]
+    done = spanmill("explain", duplicate["span_id"], "--data", str(product.data))
+    assert done.returncode == 0, done.stderr
+    for told in (duplicate["call_id"], "2 of its spans", duplicate["reason"], "gen_ai.usage.input_tokens", "price "):
+        assert told in done.stdout
+    listed = spanmill("explain", duplicate["call_id"], "--data", str(product.data), "-o", "json")
+    entries = json.loads(listed.stdout)
+    assert {row["span_id"] for row in entries} == {row["span_id"] for row in rows}
+    unknown = spanmill("explain", "no-such-id", "--data", str(product.data))
+    assert (unknown.returncode, "no span or call begins with no-such-id" in unknown.stderr) == (1, True)
+    several = spanmill("explain", "", "--data", str(product.data))
+    assert (several.returncode, "no id was given" in several.stderr) == (1, True)

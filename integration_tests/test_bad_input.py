@@ -1,6 +1,7 @@
 """Bad input through the whole product: a clear answer or a dead letter, and the rest of the request arrives."""
 
 import gzip
+import json
 import os
 import secrets
 import time
@@ -12,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
+from integration_tests.product import spanmill
 from integration_tests.traffic import trace_ids
 
 
@@ -169,7 +171,7 @@ def test_a_token_count_that_cannot_be_true_is_flagged_and_never_charged(product,
     status, rows, dead, _ = _outcome(product, request)
     assert (status, dead) == (200, [])
     assert rows[0]["input_tokens"] is None
-    assert "bad_token_count" in rows[0]["flags"]
+    assert "bad_token_count" in rows[0]["token_flags"]
     [row] = product.rows(
         "SELECT sum(input_tokens) AS tokens, sum(cost_nano) AS cost FROM usage WHERE trace_id = {t:String}",
         t=rows[0]["trace_id"],
@@ -232,3 +234,19 @@ def test_every_export_sent_three_times_gives_the_rows_of_one(product):
         t=rows[0]["trace_id"],
     )
     assert (trace["span_count"], sums["n"], sums["cost"]) == (2, 2, trace["cost_nano"])
+
+
+def test_a_broken_invariant_is_counted_by_dialect_in_the_status(product):
+    request = _request(["a total that is off", "b plain"])
+    _spans(request)[0].attributes.add(key="gen_ai.usage.total_tokens", value=AnyValue(int_value=99))
+    _, rows, _, _ = _outcome(product, request)
+    assert [row["token_flags"] for row in rows] == [["total_mismatch"], []]
+    done = spanmill("status", "--data", str(product.data), "-o", "json")
+    breaches = [one for row in json.loads(done.stdout) for one in row["breaches"]]
+    rule = "input and output add up to the total"
+    [counted] = [one for one in breaches if (one["dialect"], one["invariant"]) == ("gen_ai", rule)]
+    [there] = product.rows(
+        "SELECT count() AS n FROM spans WHERE dialect = 'gen_ai' AND has(token_flags, 'total_mismatch')"
+    )
+    assert counted["spans"] == there["n"] >= 1
+    assert rule in spanmill("status", "--data", str(product.data)).stdout

@@ -97,7 +97,9 @@ SPANS = pa.schema(
         ("resource", ATTRIBUTES),
         ("events", EVENTS),
         ("links", LINKS),
-        ("flags", NAMES),  # what was cut, corrected or does not add up
+        ("flags", NAMES),  # what was cut or does not add up
+        ("token_flags", NAMES),  # how token counts were corrected, or contradict each other
+        ("read_from", TEXT),  # JSON: column -> attribute or event that its value was read from
         ("received_at", NS),
         ("day", pa.date32()),  # of start_time; 1970-01-01 when that is out of range: bounds the partitions
         ("version", pa.uint64()),  # grows with the information in the span, never with the clock

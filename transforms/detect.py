@@ -1,6 +1,7 @@
 """Which dialect a span is written in: by its scope, then by its attributes, the first clause by rank wins."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,3 +65,20 @@ def _codes(clause: Detect, attributes: Attributes) -> list[int]:
     for pattern in clause.key_patterns:
         found += pl.Series(attributes.keys, dtype=pl.String).str.contains(pattern).arg_true().to_list()
     return found
+
+
+def signs(dialect: Dialect, scope: str, attributes: Mapping[str, str]) -> list[str]:
+    """What of a span of `dialect` gives it away, by the dialect's clauses: `scope <name>` and `attribute <key>`."""
+    found: dict[str, None] = {}
+    for clause in sorted(dialect.detect, key=lambda c: c.rank):
+        if scope in clause.scopes or (clause.scope_prefixes and scope.startswith(clause.scope_prefixes)):
+            found[f"scope {scope}"] = None
+        for key, value in attributes.items():
+            if (
+                key in clause.keys
+                or (clause.key_prefixes and key.startswith(clause.key_prefixes))
+                or (key, value) in clause.attributes
+                or any(re.search(pattern, key) for pattern in clause.key_patterns)
+            ):
+                found[f"attribute {key}"] = None
+    return list(found)

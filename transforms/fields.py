@@ -14,7 +14,7 @@ from transforms.attributes import Attributes
 from transforms.conditions import Known, holds
 from transforms.counts import Count, as_counts, in_range
 from transforms.documents import BROKEN, distinct, look_up
-from transforms.reading import Reading
+from transforms.reading import NOTHING, Reading
 
 _TRUE = ("true", "1", "yes", "on")
 _FALSE = ("false", "0", "no", "off")
@@ -75,11 +75,13 @@ def read_text(reading: Reading, name: str, known: Known, words: Words | None = N
                 reading.spans[source.span].fill_null("").gather(spans).to_arrow().cast(pa.large_string())
             )
             texts.put_values(spans, codes, _words(reading, dialect, source, values, words))
+            reading.note(name, source, spans)
             continue
         positions = reading.candidates(dialect, source, rows)
         if len(positions) == 0:
             continue
         owners = reading.attributes.owner[positions]
+        reading.note(name, source, owners, positions)
         if not (source.path or source.format or source.map or source.match or source.extract or words):
             texts.put_positions(owners, positions)
             continue
@@ -88,6 +90,7 @@ def read_text(reading: Reading, name: str, known: Known, words: Words | None = N
             continue
         codes, values = scalars(reading, source, positions)
         texts.put_values(owners, codes, _words(reading, dialect, source, values, words))
+    reading.origins.drop(name, texts.lacking)
     return texts.series()
 
 
@@ -167,7 +170,7 @@ def read_bool(reading: Reading, name: str, known: Known) -> np.ndarray:
     for dialect, source in reading.sources(name):
         rows = lacking_rows(reading, source, said < 0, known)
         if source.span:
-            owners = np.flatnonzero(rows & reading.of_dialect(dialect))
+            positions, owners = NOTHING, np.flatnonzero(rows & reading.of_dialect(dialect))
             column = reading.spans[source.span].fill_null("").gather(owners)
             codes, values = distinct(column.to_arrow().cast(pa.large_string()))
         else:
@@ -176,8 +179,10 @@ def read_bool(reading: Reading, name: str, known: Known) -> np.ndarray:
                 continue
             owners = reading.attributes.owner[positions]
             codes, values = scalars(reading, source, positions)
+        reading.note(name, source, owners, positions)
         texts = [(text or "").lower() for text in _words(reading, dialect, source, values, None)]
         said[owners] = np.array([1 if t in _TRUE else 0 if t in _FALSE else -1 for t in texts], np.int8)[codes]
+    reading.origins.drop(name, said < 0)
     return said
 
 
@@ -235,6 +240,7 @@ def read_count(reading: Reading, name: str, known: Known) -> Count:
             good = in_range(value, whole[positions])
             sent = good | ~_said_nothing(reading, positions, good)
         count.put(owners, value, good, sent)
+        reading.note(name, source, owners[good], positions[good])
     return count
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from schemas.dialects import Source
 from transforms.conditions import Known
 from transforms.fields import lacking_rows, scalars
-from transforms.reading import Reading
+from transforms.reading import NOTHING, Reading
 
 _NS = {"s": 1e9, "ms": 1e6, "ns": 1.0}
 # a value rounded to milliseconds may end up to one of them after the span
@@ -43,23 +43,28 @@ def read_first_token(reading: Reading, known: Known, wanted: np.ndarray, unstrea
     odd = np.zeros(reading.rows, bool)
     for dialect, source in reading.sources("ttft"):
         rows = lacking_rows(reading, source, wanted & (kind < 0), known)
+        positions = NOTHING
         if source.event or source.event_prefix:
             owners, value = _from_events(reading, dialect, source, rows)
-            value = value - start[owners]
         elif source.unit == "iso":
-            owners, value = _from_times(reading, dialect, source, rows)
-            value = value - start[owners]
+            positions, value = _from_times(reading, dialect, source, rows)
+            owners = reading.attributes.owner[positions]
         else:
-            owners, value = _from_numbers(reading, dialect, source, rows & ~unstreamed)
+            positions, value = _from_numbers(reading, dialect, source, rows & ~unstreamed)
+            owners = reading.attributes.owner[positions]
+        if source.event or source.event_prefix or source.unit == "iso":
+            value = value - start[owners]
         room = duration[owners]
         good = (value > 0) & (value <= room + _ROUNDING_NS)
         odd[owners[~good & (value != 0)]] = True
         ns[owners[good]] = np.minimum(value, room)[good]
         kind[owners[good]] = KINDS.index(source.kind or "first_chunk")
+        reading.note("ttft", source, owners[good], positions[good] if len(positions) else NOTHING)
     return FirstToken(ns, kind, odd & (kind < 0))
 
 
 def _from_numbers(reading: Reading, dialect: int, source: Source, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the attributes that hold a number, and those in ns."""
     positions = reading.candidates(dialect, source, rows)
     if len(positions) and (source.path or source.format):
         codes, values = scalars(reading, source, positions)
@@ -71,11 +76,11 @@ def _from_numbers(reading: Reading, dialect: int, source: Source, rows: np.ndarr
     scale = _NS[source.unit or "s"]
     # 2^62 ns are 146 years: beyond is out of range in any case, and would not fit
     scaled = np.clip(np.where(is_number, number, 0.0), -(2.0**62) / scale, 2.0**62 / scale) * scale
-    owners = reading.attributes.owner[positions]
-    return owners[is_number], np.rint(scaled).astype(np.int64)[is_number]
+    return positions[is_number], np.rint(scaled).astype(np.int64)[is_number]
 
 
 def _from_times(reading: Reading, dialect: int, source: Source, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the attributes that hold a time, and those in UTC ns."""
     positions = reading.candidates(dialect, source, rows)
     if len(positions) == 0:
         return positions, positions
@@ -83,7 +88,7 @@ def _from_times(reading: Reading, dialect: int, source: Source, rows: np.ndarray
     times = _as_ns(values)
     known = np.array([time is not None for time in times], bool)[codes]
     value = np.array([time or 0 for time in times], np.int64)[codes]
-    return reading.attributes.owner[positions[known]], value[known]
+    return positions[known], value[known]
 
 
 def _as_ns(values: Sequence[Any]) -> list[int | None]:

@@ -2,7 +2,7 @@
 
 Only a side that is missing is counted, and only from content that is there: a call without any stays without usage, and
 a call that failed bills what its provider reported. What the numbers are worth is said by `token_source`, the weaker of
-both sides: `counted` with the model's own encoding, else `estimated`. Flags: input_tokens_counted,
+both sides: `counted` with the model's own encoding, else `estimated`. Token flags: input_tokens_counted,
 output_tokens_counted; tokens_incomplete where the count is too low, since a side has no content, content is no text or
 was cut, or the model bills thoughts that it does not show. Messages are counted as they are stored, so redacted ones as
 what redaction left of them.
@@ -25,7 +25,7 @@ _KEY = ["span", "side"]
 
 
 def fill_missing(normalised: pl.DataFrame, said: Messages, decoded: Decoded, cache: TokenCache) -> pl.DataFrame:
-    """`normalised` with input_tokens, output_tokens, tpot_ns, token_source and flags of the calls that can be counted.
+    """`normalised` with the tokens, tpot_ns, token_source and token_flags of the calls that can be counted.
 
     Rows are the spans of `decoded`. An input is counted by the rule of OpenAI's chat format, whatever the model, with
     the JSON text of its tools; the input of an embedding or a text completion is its text alone. An embedding has no
@@ -145,7 +145,7 @@ def _filled(normalised: pl.DataFrame, counted: pl.DataFrame, spans: pl.DataFrame
     )
     one_sided = pl.col("input_tokens").is_null() | (pl.col("output_tokens").is_null() & (pl.col("kind") == "llm"))
     new = old.with_columns(incomplete=calls["incomplete"] | one_sided, exact=calls["exact"])
-    new = new.with_columns(token_source=_source(), flags=_flags(), tpot_ns=_tpot()).select(normalised.columns)
+    new = new.with_columns(token_source=_source(), token_flags=_flags(), tpot_ns=_tpot()).select(normalised.columns)
     order = np.arange(normalised.height)
     order[rows.to_numpy()] = np.arange(normalised.height, normalised.height + new.height)
     return pl.concat([normalised, new])[order]
@@ -164,7 +164,7 @@ def _flags() -> pl.Expr:
         "tokens_incomplete": pl.col("incomplete"),
     }
     names = (pl.when(applies).then(pl.lit(flag)) for flag, applies in added.items())
-    return pl.concat_list("flags", *names).list.drop_nulls().list.sort()
+    return pl.concat_list("token_flags", *names).list.drop_nulls().list.sort()
 
 
 def _tpot() -> pl.Expr:

@@ -3,7 +3,8 @@
 Columns: dialect, kind, operation, provider, request_model, response_model, response_id, session_id, user_id,
 prompt_name, prompt_version, service_tier, token_source, ttft_kind, error: String (NULL where not known; kind, dialect
 and error never); the token columns of SPANS, ttft_ns, tpot_ns, client_cost_nano: Int64; streaming, batch, is_call:
-Boolean; tags, finish_reasons, flags: List(String).
+Boolean; tags, finish_reasons, flags, token_flags: List(String); read_from: String, JSON from column to origin (see
+origins).
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,9 +30,23 @@ from transforms.fields import read_bool, read_list, read_text
 from transforms.kinds import CALLS, implied_calls, operation_of, read_kind, read_operation
 from transforms.latency import FirstToken, kind_names, masked, read_first_token, time_per_output_token
 from transforms.models import infer_provider, read_provider
+from transforms.origins import Origins
 from transforms.reading import Events, Reading
 from transforms.tokens import COLUMNS, Tokens, correct, hints, read_counts
 from transforms.usage import Reader, Usage, read_usage
+
+# The fields that a column is read from: the first of them that a span has.
+_ORIGINS = {
+    **{name: (name,) for name in ("operation", "provider", "request_model", "response_model", "response_id")},
+    **{name: (name,) for name in ("service_tier", "streaming", "batch")},
+    **{column: (name, f"usage.{name}") for column, name in COLUMNS.items()},
+    "kind": ("kind", "operation"),
+    "input_tokens": ("input", "usage.input", "uncached", "total", "usage.total"),
+    "output_tokens": ("output", "usage.output", "total", "usage.total"),
+    "cache_write_tokens": ("cache_write", "usage.cache_write", "cache_write_5m", "usage.cache_write_5m"),
+    "ttft_ns": ("ttft",),
+    "client_cost_nano": ("cost",),
+}
 
 _TEXTS = ("session_id", "user_id", "prompt_name", "prompt_version", "service_tier")
 
@@ -85,25 +100,28 @@ def normalise(decoded: Decoded, limits: Limits = LIMITS) -> pl.DataFrame:
     refined = _refine(reading, facts)
     call = call & ~refined.not_calls
     provider, inferred = infer_provider(who.provider, who.model, call, reading.vocabulary)
-    flags = {name: rows & call for name, rows in tokens.flags.items()} | dict(refined.flags)
     texts, name_cut = _text_columns(reading, known, replace(who, provider=provider), response_id, limits)
-    flags |= {"provider_inferred": inferred, "ttft_out_of_range": first.out_of_range, "name_cut": name_cut}
-    return pl.DataFrame(
-        {
-            "dialect": _dialect_names(reading),
-            **texts,
-            **_token_columns(tokens, call, facts.usage, refined.estimated),
-            **_latency_columns(reading, first, tokens.counts["output"], call),
-            "streaming": facts.streaming,
-            "batch": read_bool(reading, "batch", known) == 1,
-            "client_cost_nano": client_cost(read_text(reading, "cost", known), call, facts.failed),
-            "tags": read_list(reading, "tags", known),
-            "finish_reasons": read_list(reading, "finish_reasons", known, _finish_reason),
-            "error": read_error(reading, known),
-            "flags": _flag_lists(flags, reading.rows),
-            "is_call": call,
-        }
-    )
+    flags = dict(refined.flags) | {
+        "provider_inferred": inferred,
+        "ttft_out_of_range": first.out_of_range,
+        "name_cut": name_cut,
+    }
+    columns = {
+        "dialect": _dialect_names(reading),
+        **texts,
+        **_token_columns(tokens, call, facts.usage, refined.estimated),
+        **_latency_columns(reading, first, tokens.counts["output"], call),
+        "streaming": facts.streaming,
+        "batch": read_bool(reading, "batch", known) == 1,
+        "client_cost_nano": client_cost(read_text(reading, "cost", known), call, facts.failed),
+        "tags": read_list(reading, "tags", known),
+        "finish_reasons": read_list(reading, "finish_reasons", known, _finish_reason),
+        "error": read_error(reading, known),
+        "flags": _flag_lists(flags, reading.rows),
+        "token_flags": _flag_lists({name: rows & call for name, rows in tokens.flags.items()}, reading.rows),
+        "is_call": call,
+    }
+    return pl.DataFrame(columns | {"read_from": _read_from(reading, columns)})
 
 
 def _counted(counts: Mapping[str, Count]) -> np.ndarray:
@@ -150,6 +168,7 @@ def read(decoded: Decoded, known_dialects: Sequence[Dialect], words: Vocabulary)
         dialect=detect(decoded.spans["scope"], decoded.attributes, known_dialects),
         vocabulary=words,
         documents=Documents(decoded.attributes.text),
+        origins=Origins(decoded.spans.height),
     )
 
 
@@ -214,6 +233,17 @@ def _latency_columns(reading: Reading, first: FirstToken, output: Count, call: n
         "ttft_kind": kind_names(np.where(call, first.kind, -1)),
         "tpot_ns": time_per_output_token(end, start, first, output.value, output.known & call),
     }
+
+
+def _read_from(reading: Reading, columns: Mapping[str, pl.Series | np.ndarray]) -> pl.Series:
+    """Where each of the `columns` that a number rests on was read from, where it is known."""
+    origins = reading.origins
+    codes = {column: origins.of(*fields) for column, fields in _ORIGINS.items()}
+    for column in codes:
+        values = columns[column]
+        if isinstance(values, pl.Series):
+            codes[column] = np.where(values.is_not_null().to_numpy(), codes[column], 0)
+    return origins.texts(codes)
 
 
 def _dialect_names(reading: Reading) -> pl.Series:

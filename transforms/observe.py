@@ -12,6 +12,7 @@ from schemas.arrow import DEAD_LETTERS, MESSAGES, REQUESTS, SKELETONS, SPAN_LOGS
 from schemas.limits import Limits
 from schemas.price_book import PriceBook
 from transforms.columns import pc
+from transforms.cost_check import cost_differs
 from transforms.count_text import TokenCache
 from transforms.dead_letters import Refused, dead_letters
 from transforms.decode import decode, decode_logs
@@ -116,10 +117,13 @@ def _step(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def price_calls(spans: pl.DataFrame, normalised: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
-    """cost_nano, cost_status, price_id, cost_flag of every span; `none` where it is no call."""
+    """cost_nano, cost_status, price_id and cost_flag of every span; where it is no call the status is `none`. The flag is
+    that of `price`, or cost_mismatch."""
     calls = normalised["is_call"].arg_true()
     asked = normalised.with_columns(spans["org"], spans["received_at"], spans["start_ns"])[calls]
     priced = price(asked, book).select(_COST.names())
+    differs = cost_differs(asked.hstack(priced), book)
+    priced = priced.with_columns(cost_flag=pl.when(differs).then(pl.lit("cost_mismatch")).otherwise("cost_flag"))
     row = np.full(spans.height, len(calls))
     row[calls.to_numpy()] = np.arange(len(calls))
     nothing = pl.DataFrame({name: [None] for name in _COST}, schema=_COST).with_columns(cost_status=pl.lit("none"))

@@ -17,6 +17,7 @@ from schemas.dialects import Dialect, Source
 from schemas.vocabulary import Vocabulary
 from transforms.attributes import Attributes
 from transforms.documents import Documents
+from transforms.origins import Origins
 
 NOTHING = np.empty(0, np.int64)
 
@@ -33,7 +34,8 @@ class Events:
 
 @dataclass(frozen=True)
 class Reading:
-    """spans: as decoded. dialect: int16[n spans], index into `dialects`. documents: a cache of parsed values."""
+    """spans: as decoded. dialect: int16[n spans], index into `dialects`. documents: a cache of parsed values.
+    origins: filled while fields are read."""
 
     spans: pl.DataFrame
     attributes: Attributes
@@ -42,6 +44,7 @@ class Reading:
     dialect: np.ndarray
     vocabulary: Vocabulary
     documents: Documents
+    origins: Origins
     _of_key: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False)
     _of_dialect: dict[tuple[int, str], np.ndarray] = field(default_factory=dict, repr=False)
     _of_pattern: dict[tuple[str, str], list[str]] = field(default_factory=dict, repr=False)
@@ -84,6 +87,16 @@ class Reading:
         else:
             found = self.positions(dialect, source.key)
         return found[lacking[self.attributes.owner[found]]]
+
+    def note(self, name: str, source: Source, spans: np.ndarray, positions: np.ndarray = NOTHING) -> None:
+        """The field `name` of `spans` was read from `source`, from the attributes at `positions` (none for an event or
+        a column of the span)."""
+        keys = self.attributes.code[positions]
+        codes = {int(key): self.origins.code(source.origin(self.attributes.keys[key])) for key in np.unique(keys)}
+        if len(codes) > 1:
+            self.origins.note(name, spans, np.array([codes[int(key)] for key in keys]))
+        else:
+            self.origins.note(name, spans, next(iter(codes.values()), self.origins.code(source.origin(""))))
 
     def texts(self, positions: np.ndarray) -> pa.Array:
         """large_string[n]: the values at `positions`."""

@@ -40,7 +40,7 @@ _PRIVATE = [
 _DERIVED = frozenset(
     (
         *("org", "trace_id", "span_id", "cost_nano", "cost_status", "price_id"),
-        *("flags", "day", "version", "resource", "received_at"),
+        *("flags", "token_flags", "read_from", "day", "version", "resource", "received_at"),
     )
 )
 

@@ -47,6 +47,7 @@ def read_usage(reading: Reading, known: Known, needed: np.ndarray, readers: Mapp
             value, good, sent = as_counts([None if item is None else item.get(name) for item in read])
             if sent.any():
                 counts[name].put(owners, value[codes], good[codes], sent[codes])
+                reading.note(f"usage.{name}", source, owners[good[codes]], positions[good[codes]])
     return Usage(counts, broken & ~found)
 
 

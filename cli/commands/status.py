@@ -15,10 +15,17 @@ from cli.embedded.profile import Running, find_running
 from cli.exits import Exit, Failure
 from cli.options import DATA, Data, Output
 from cli.output import Form, paper, say, show
+from schemas.vocabulary.flags import flags
 
 _POLL_S = 0.5
 _UNTRACED = """
 SELECT (SELECT count() FROM spans_data FINAL) AS spans, (SELECT sum(span_count) FROM traces) AS traced
+"""
+# Spans that broke an invariant, by organisation, dialect and flag.
+_BREACHES = """
+SELECT org, dialect, flag, toInt64(count()) AS spans
+FROM (SELECT org, dialect, arrayJoin(arrayConcat(flags, token_flags)) AS flag FROM spans_data FINAL)
+WHERE has({flags:Array(String)}, flag) GROUP BY org, dialect, flag ORDER BY org, dialect, flag
 """
 # The last word on a call that several traces saw comes two ticks of a second after its traces.
 _SETTLE_S = 3.0
@@ -84,7 +91,8 @@ def status(
 ) -> None:
     """Show what runs, how far the job is behind the log, how fresh the tables are, and what came of every span.
 
-    Per organisation: received = written + dead-lettered, and written = distinct + duplicates.
+    Per organisation: received = written + dead-lettered, and written = distinct + duplicates; and by dialect how many
+    spans broke an invariant of the accounting.
 
     [bold]Examples[/]
 
@@ -98,14 +106,30 @@ def status(
     client = connect(running.store)
     now = progress(client, running)
     complete = rows(client, "SELECT * FROM completeness ORDER BY org")
+    broken = breaches(client)
     if output is not Form.table:
-        show(complete.rows, complete.columns, output)
+        by_org = [{**row, "breaches": [one for one in broken if one["org"] == row["org"]]} for row in complete.rows]
+        show(by_org, [*complete.columns, "breaches"], output)
         return
     show(_processes(running), ["process", "pid", "state", "memory_mb"], output, "processes")
     paper.print()
     show(complete.rows, complete.columns, output, "completeness (spans)")
     paper.print()
+    if broken:
+        show(broken, list(broken[0]), output, "broken invariants")
+        paper.print()
     say("caught up: all that was acknowledged is queryable" if now.caught_up else str(now))
+
+
+def breaches(client: Client) -> list[dict[str, Any]]:
+    """How many spans broke which invariant: org, dialect, invariant, flag, spans."""
+    rules = {flag: rule for rule, names in flags().invariants.items() for flag in names}
+    found = rows(client, _BREACHES, {"flags": list(rules)}).rows
+    return [
+        {"org": row["org"], "dialect": row["dialect"], "invariant": rules[row["flag"]], "flag": row["flag"],
+         "spans": row["spans"]}
+        for row in found
+    ]  # fmt: skip
 
 
 def _processes(running: Running) -> list[dict[str, Any]]:

@@ -7,8 +7,10 @@ SELECT
     *
     EXCEPT (log_org, log_trace_id, log_span_id, log_input, log_output, reply_org, reply_id, reply_input, reply_output)
     REPLACE (
+        JSONExtract(read_from, 'Map(String, String)') AS read_from,
         arrayDistinct(arrayConcat(input_hashes, log_input, reply_input)) AS input_hashes,
-        arrayDistinct(arrayConcat(output_hashes, log_output, reply_output)) AS output_hashes)
+        arrayDistinct(arrayConcat(output_hashes, log_output, reply_output)) AS output_hashes),
+    read_from['ttft_ns'] AS ttft_origin
 FROM (SELECT * FROM spans_data FINAL) AS span
 LEFT JOIN
 (

@@ -87,6 +87,14 @@ class Source:
     if_provider: tuple[str, ...] = ()
     if_kind: tuple[str, ...] = ()
 
+    def origin(self, key: str) -> str:
+        """What a value is said to be read from (see transforms.origins); `key` is the attribute that was found."""
+        if self.event or self.event_prefix:
+            return f"event:{self.event or self.event_prefix + '*'}"
+        if self.span:
+            return f"span:{self.span}"
+        return ":".join(part for part in (key, ".".join(self.path)) if part)
+
 
 @dataclass(frozen=True)
 class Detect:

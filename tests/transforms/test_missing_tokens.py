@@ -55,13 +55,13 @@ def tokens(text: str, name: str = "o200k_base") -> int:
 
 
 def counted_flags(row: dict[str, Any]) -> list[str]:
-    return [flag for flag in row["flags"] if flag.endswith("_counted") or flag == "tokens_incomplete"]
+    return [flag for flag in row["token_flags"] if flag.endswith("_counted") or flag == "tokens_incomplete"]
 
 
 def test_a_call_without_usage_is_counted_with_the_encoding_of_its_model() -> None:
     row = one(call("gpt-4o-mini"))
     assert [row[name] for name in FACTS] == [3 + 1 + 2 + 3, 2, "counted"]
-    assert row["flags"] == ["input_tokens_counted", "output_tokens_counted", "provider_inferred"]
+    assert row["token_flags"] == ["input_tokens_counted", "output_tokens_counted"]
 
 
 def test_the_model_that_answered_decides() -> None:
@@ -110,7 +110,7 @@ def test_a_side_without_content_makes_the_call_incomplete(
 ) -> None:
     row = one(call(asked=asked, answered=answered))
     assert [row[name] for name in FACTS] == [*expected, "estimated"]
-    assert "tokens_incomplete" in row["flags"]
+    assert "tokens_incomplete" in row["token_flags"]
 
 
 def test_another_tokeniser_is_estimated_by_its_ratio() -> None:
@@ -122,9 +122,9 @@ def test_another_tokeniser_is_estimated_by_its_ratio() -> None:
 
 def test_thoughts_that_are_billed_but_not_shown_make_an_output_incomplete() -> None:
     row = one(call("o4-mini"))
-    assert (row["token_source"], "tokens_incomplete" in row["flags"]) == ("estimated", True)
+    assert (row["token_source"], "tokens_incomplete" in row["token_flags"]) == ("estimated", True)
     row = one(call("o4-mini") | {"gen_ai.usage.output_tokens": 300})
-    assert (row["token_source"], "tokens_incomplete" in row["flags"]) == ("counted", False)
+    assert (row["token_source"], "tokens_incomplete" in row["token_flags"]) == ("counted", False)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_tools_are_counted_once_as_their_json_and_estimated(offered: dict[str, s
     row = one(call() | offered)
     assert row["input_tokens"] == 9 + sum(tokens(text) for text in texts)
     assert row["token_source"] == "estimated"
-    assert "tokens_incomplete" not in row["flags"]
+    assert "tokens_incomplete" not in row["token_flags"]
 
 
 def test_a_tool_call_is_counted_as_its_json_and_estimated() -> None:
@@ -153,7 +153,7 @@ def test_an_image_is_not_counted_as_text() -> None:
         call(asked={"type": "blob", "modality": "image", "mime_type": "image/png", "content": "iVBORw0KGgo" * 99})
     )
     assert (row["input_tokens"], row["token_source"]) == (3 + 1 + 3, "estimated")
-    assert "tokens_incomplete" in row["flags"]
+    assert "tokens_incomplete" in row["token_flags"]
 
 
 @pytest.mark.parametrize("limits", [replace(LIMITS, message_bytes=2_000), replace(LIMITS, messages_per_span=1)])
@@ -163,7 +163,7 @@ def test_a_call_that_is_not_stored_whole_is_counted_on_what_is_stored(limits: Li
     row, whole = fill(Sent(sent), limits=limits)[0], one(sent)
     assert 0 < row["input_tokens"] < whole["input_tokens"]
     assert (row["token_source"], whole["token_source"]) == ("estimated", "counted")
-    assert "tokens_incomplete" in row["flags"]
+    assert "tokens_incomplete" in row["token_flags"]
 
 
 def test_an_embedding_is_its_text_alone_and_has_no_output() -> None:

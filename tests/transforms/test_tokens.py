@@ -78,34 +78,34 @@ def call(**counts: Any) -> Sent:
 def test_caches_above_the_input_mean_that_the_input_excludes_them() -> None:
     row = fact(call(input_tokens=10, output_tokens=5, cache_read__input_tokens=100, cache_write__input_tokens=7))
     assert (row["input_tokens"], row["cache_read_tokens"], row["cache_write_tokens"]) == (117, 100, 7)
-    assert "input_was_exclusive" in row["flags"]
+    assert "input_was_exclusive" in row["token_flags"]
 
 
 def test_a_total_that_adds_up_only_with_the_caches_means_that_the_input_excludes_them() -> None:
     row = fact(call(input_tokens=500, output_tokens=5, cache_read__input_tokens=100, total_tokens=605))
-    assert (row["input_tokens"], row["flags"]) == (600, ["input_was_exclusive"])
+    assert (row["input_tokens"], row["token_flags"]) == (600, ["input_was_exclusive"])
 
 
 def test_an_input_that_holds_its_caches_is_left_alone() -> None:
     row = fact(call(input_tokens=500, output_tokens=5, cache_read__input_tokens=100, total_tokens=505))
-    assert (row["input_tokens"], row["flags"]) == (500, [])
+    assert (row["input_tokens"], row["token_flags"]) == (500, [])
 
 
 def test_a_total_tells_reasoning_that_is_missing_from_that_which_is_counted_twice() -> None:
     missing = fact(call(input_tokens=100, output_tokens=20, reasoning__output_tokens=30, total_tokens=150))
     twice = fact(call(input_tokens=100, output_tokens=80, reasoning__output_tokens=30, total_tokens=150))
-    assert (missing["output_tokens"], missing["flags"]) == (50, ["output_excluded_reasoning"])
-    assert (twice["output_tokens"], twice["flags"]) == (50, ["reasoning_counted_twice"])
+    assert (missing["output_tokens"], missing["token_flags"]) == (50, ["output_excluded_reasoning"])
+    assert (twice["output_tokens"], twice["token_flags"]) == (50, ["reasoning_counted_twice"])
 
 
 def test_a_total_that_fits_no_reading_is_flagged_and_nothing_is_changed() -> None:
     row = fact(call(input_tokens=100, output_tokens=20, total_tokens=150))
-    assert (row["input_tokens"], row["output_tokens"], row["flags"]) == (100, 20, ["total_mismatch"])
+    assert (row["input_tokens"], row["output_tokens"], row["token_flags"]) == (100, 20, ["total_mismatch"])
 
 
 def test_a_side_that_was_not_sent_is_the_rest_of_the_total() -> None:
     row = fact(call(output_tokens=20, total_tokens=150))
-    assert (row["input_tokens"], row["output_tokens"], row["flags"]) == (130, 20, ["derived_from_total"])
+    assert (row["input_tokens"], row["output_tokens"], row["token_flags"]) == (130, 20, ["derived_from_total"])
 
 
 def test_cache_writes_sent_by_lifetime_only_are_added_up() -> None:
@@ -125,7 +125,7 @@ def test_google_adk_counts_the_reasoning_of_other_models_twice_and_of_gemini_onc
     chat = {"gen_ai.operation.name": "generate_content", **usage}
     openai = fact(Sent({**chat, "gen_ai.provider.name": "openai"}, scope="gcp.vertex.agent"))
     gemini = fact(Sent({**chat, "gen_ai.provider.name": "gcp.gemini"}, scope="gcp.vertex.agent"))
-    assert (openai["output_tokens"], openai["flags"]) == (400, ["reasoning_counted_twice"])
+    assert (openai["output_tokens"], openai["token_flags"]) == (400, ["reasoning_counted_twice"])
     assert (gemini["output_tokens"], gemini["flags"]) == (700, [])
 
 
@@ -142,7 +142,7 @@ def test_old_clients_of_anthropic_exclude_the_caches_from_the_input(scope: str) 
         "ai.usage.cachedInputTokens": 100,
     }
     row = fact(Sent(sent, scope=scope))
-    assert (row["input_tokens"], row["cache_read_tokens"], row["flags"]) == (1_100, 100, ["input_was_exclusive"])
+    assert (row["input_tokens"], row["cache_read_tokens"], row["token_flags"]) == (1_100, 100, ["input_was_exclusive"])
 
 
 def test_the_uncached_count_says_how_the_input_is_meant() -> None:
@@ -158,7 +158,7 @@ def test_the_uncached_count_says_how_the_input_is_meant() -> None:
         f"{detail}cacheWriteTokens": 40,
     }
     row = fact(Sent(sent, scope="ai"))
-    assert (row["input_tokens"], row["cache_read_tokens"], row["cache_write_tokens"], row["flags"]) == (
+    assert (row["input_tokens"], row["cache_read_tokens"], row["cache_write_tokens"], row["token_flags"]) == (
         1_100,
         60,
         40,
@@ -172,26 +172,26 @@ def test_the_providers_own_usage_fills_what_the_attributes_lack_and_settles_what
     sent = {"openinference.span.kind": "LLM", "llm.model_name": "claude", "llm.token_count.prompt": 10}
     row = fact(Sent({**sent, "llm.token_count.completion": 2, "output.value": body}))
     assert [row[f"{name}_tokens"] for name in ("input", "output", "cache_read", "cache_write")] == [17, 2, 4, 3]
-    assert row["flags"] == ["input_was_exclusive", "provider_inferred"]
+    assert (row["token_flags"], row["flags"]) == (["input_was_exclusive"], ["provider_inferred"])
 
 
 def test_usage_that_contradicts_the_attributes_is_flagged() -> None:
     body = '{"usage":{"prompt_tokens":99,"completion_tokens":2}}'
     sent = {"openinference.span.kind": "LLM", "llm.token_count.prompt": 10, "llm.token_count.completion": 2}
     row = fact(Sent({**sent, "output.value": body}))
-    assert (row["input_tokens"], row["flags"]) == (10, ["usage_mismatch"])
+    assert (row["input_tokens"], row["token_flags"]) == (10, ["usage_mismatch"])
 
 
 def test_a_usage_object_cut_in_the_middle_is_flagged() -> None:
     sent = {"langfuse.observation.type": "generation", "langfuse.observation.usage_details": '{"input": 100, "outp'}
     row = fact(Sent(sent, scope="langfuse-sdk"))
-    assert (row["input_tokens"], row["token_source"], row["flags"]) == (None, None, ["bad_usage"])
+    assert (row["input_tokens"], row["token_source"], row["token_flags"]) == (None, None, ["bad_usage"])
 
 
 @pytest.mark.parametrize("bad", [-1, 2**53 + 1, 2**63 - 1, 1.5, float("nan"), float("inf"), "many", "-3", [1, 2], True])
 def test_what_is_no_count_is_left_out_and_flagged(bad: Any) -> None:
     row = fact(call(input_tokens=bad, output_tokens=5))
-    assert (row["input_tokens"], row["output_tokens"], row["flags"]) == (None, 5, ["bad_token_count"])
+    assert (row["input_tokens"], row["output_tokens"], row["token_flags"]) == (None, 5, ["bad_token_count"])
 
 
 @pytest.mark.parametrize("good", [7, 7.0, "7", "7.0"])
@@ -202,7 +202,7 @@ def test_a_count_may_be_a_number_in_any_notation(good: Any) -> None:
 @pytest.mark.parametrize("nothing", ["", "None", "null"])
 def test_a_count_that_says_nothing_is_unknown_without_a_flag(nothing: str) -> None:
     row = fact(call(input_tokens=nothing, output_tokens=5))
-    assert (row["input_tokens"], row["flags"]) == (None, [])
+    assert (row["input_tokens"], row["token_flags"]) == (None, [])
 
 
 def test_an_agent_that_repeats_the_usage_of_its_calls_has_no_counts() -> None:
@@ -222,7 +222,7 @@ def test_whatever_is_sent_parts_never_exceed_the_whole_unflagged(values: list[An
     row = fact(call(**{name: value for name, value in pairs if value is not None}))
     counts = [row[f"{name}_tokens"] for name in ("input", "output", "cache_read", "cache_write", "reasoning")]
     assert all(count is None or 0 <= count <= 2**53 for count in counts)
-    if row["input_tokens"] is not None and "parts_above_whole" not in row["flags"]:
+    if row["input_tokens"] is not None and "parts_above_whole" not in row["token_flags"]:
         assert row["input_tokens"] >= (row["cache_read_tokens"] or 0) + (row["cache_write_tokens"] or 0)
-    if row["output_tokens"] is not None and "parts_above_whole" not in row["flags"]:
+    if row["output_tokens"] is not None and "parts_above_whole" not in row["token_flags"]:
         assert row["output_tokens"] >= (row["reasoning_tokens"] or 0)
