@@ -117,8 +117,10 @@ def _step(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def price_calls(spans: pl.DataFrame, normalised: pl.DataFrame, book: PriceBook) -> pl.DataFrame:
-    """cost_nano, cost_status, price_id and cost_flag of every span; where it is no call the status is `none`. The flag is
-    that of `price`, or cost_mismatch."""
+    """cost_nano, cost_status, price_id and cost_flag of every span; where it is no call the status is `none`.
+
+    The flag is that of `price`, or cost_mismatch.
+    """
     calls = normalised["is_call"].arg_true()
     asked = normalised.with_columns(spans["org"], spans["received_at"], spans["start_ns"])[calls]
     priced = price(asked, book).select(_COST.names())

@@ -46,9 +46,9 @@ REVERSAL = ENTRY | {
 
 
 def printed(part) -> str:
-    console = Console(width=200, file=StringIO())
-    console.print(part)
-    return console.file.getvalue()
+    out = StringIO()
+    Console(width=200, file=out).print(part)
+    return out.getvalue()
 
 
 def test_a_call_tells_what_was_read_where_the_rules_the_price_each_multiplication_and_every_entry():
