@@ -87,6 +87,8 @@ def _notes(trace: Mapping[str, Any], shown: int) -> list[str]:
         notes.append(f"at the top because the parent has not come: {trace['orphan_count']}")
     if trace["cycle_count"]:
         notes.append(f"in a loop of parents, cut at its first span: {trace['cycle_count']}")
+    if trace["billed_elsewhere"]:
+        notes.append(f"calls that another trace bills, not in the totals: {len(trace['billed_elsewhere'])}")
     if trace["unpriced_count"]:
         notes.append(f"calls without a price, not in the cost: {trace['unpriced_count']}")
     return notes

@@ -5,6 +5,10 @@
 -- that holds it has it, and what the arrays tell is counted again. What no array holds (cache and reasoning tokens,
 -- unpriced calls, orphans) is added up when no span is in two fragments (`disjoint`); else the greatest stands.
 --
+-- The totals leave out the calls that another trace bills: what the ledger took back of a trace for that reason
+-- (`elsewhere`) is subtracted, so that the totals of all traces are those of `usage`. The arrays show a trace by
+-- itself; billed_elsewhere says which of its spans' numbers are not in the totals.
+--
 -- Every column is gathered by itself, so that a query reads only those it names. A filter on org and trace_id
 -- reaches the primary key; for a list of recent traces, pick their ids from traces_data by start_time first.
 
@@ -32,24 +36,24 @@ SELECT
         fragments = 1, cycle_count_of[1], covered, cycle_count_of[by_size[1]],
         disjoint, arraySum(cycle_count_of), arrayMax(cycle_count_of)) AS cycle_count,
     arrayMax(depth_of) AS depth,
-    if(fragments = 1, call_count_of[1], toInt64(countEqual(span_billed, true))) AS call_count,
+    if(fragments = 1, call_count_of[1], toInt64(countEqual(span_billed, true))) - elsewhere.calls AS call_count,
     multiIf(
         fragments = 1, unpriced_count_of[1], covered, unpriced_count_of[by_size[1]],
-        disjoint, arraySum(unpriced_count_of), arrayMax(unpriced_count_of)) AS unpriced_count,
-    if(fragments = 1, input_tokens_of[1], arraySum(self_input_tokens)) AS input_tokens,
-    if(fragments = 1, output_tokens_of[1], arraySum(self_output_tokens)) AS output_tokens,
+        disjoint, arraySum(unpriced_count_of), arrayMax(unpriced_count_of)) - elsewhere.unpriced AS unpriced_count,
+    if(fragments = 1, input_tokens_of[1], arraySum(self_input_tokens)) + elsewhere.input_tokens AS input_tokens,
+    if(fragments = 1, output_tokens_of[1], arraySum(self_output_tokens)) + elsewhere.output_tokens AS output_tokens,
     multiIf(
         fragments = 1, cache_read_tokens_of[1], covered, cache_read_tokens_of[by_size[1]],
-        disjoint, arraySum(cache_read_tokens_of), arrayMax(cache_read_tokens_of)) AS cache_read_tokens,
+        disjoint, arraySum(cache_read_tokens_of), arrayMax(cache_read_tokens_of)) + elsewhere.cache_read_tokens AS cache_read_tokens,
     multiIf(
         fragments = 1, cache_write_tokens_of[1], covered, cache_write_tokens_of[by_size[1]],
-        disjoint, arraySum(cache_write_tokens_of), arrayMax(cache_write_tokens_of)) AS cache_write_tokens,
+        disjoint, arraySum(cache_write_tokens_of), arrayMax(cache_write_tokens_of)) + elsewhere.cache_write_tokens AS cache_write_tokens,
     multiIf(
         fragments = 1, reasoning_tokens_of[1], covered, reasoning_tokens_of[by_size[1]],
-        disjoint, arraySum(reasoning_tokens_of), arrayMax(reasoning_tokens_of)) AS reasoning_tokens,
-    if(fragments = 1, cost_nano_of[1], arraySum(self_cost_nano)) AS cost_nano,
+        disjoint, arraySum(reasoning_tokens_of), arrayMax(reasoning_tokens_of)) + elsewhere.reasoning_tokens AS reasoning_tokens,
+    if(fragments = 1, cost_nano_of[1], arraySum(self_cost_nano)) + elsewhere.cost_nano AS cost_nano,
     multiIf(
-        fragments = 1, cost_status_of[1], call_count = 0, 'none', unpriced_count = 0, 'priced',
+        fragments = 1 AND elsewhere.calls = 0, cost_status_of[1], call_count = 0, 'none', unpriced_count = 0, 'priced',
         unpriced_count >= call_count, 'unpriced', 'partly') AS cost_status,
     if(fragments = 1, tupleElement(ttft_of[1], 1), if(
         arrayExists((ttft, billed) -> billed AND ttft >= 0, span_ttfts_ns, span_billed),
@@ -123,7 +127,8 @@ SELECT
         sighting)) AS self_time_ns,
     arrayMin(day_of) AS day,
     arrayMax(version_of) AS version,
-    fragments
+    fragments,
+    elsewhere.spans AS billed_elsewhere
 FROM
 (
     SELECT
@@ -195,4 +200,22 @@ FROM
         FROM traces_data FINAL
         GROUP BY org, trace_id
     )
-)
+) AS united
+LEFT JOIN
+(
+    SELECT
+        org,
+        trace_id,
+        arraySort(groupUniqArray(span_id)) AS spans,
+        toInt64(count()) AS calls,
+        toInt64(countIf(cost_status = 'unpriced')) AS unpriced,
+        ifNull(sum(input_tokens), 0) AS input_tokens,
+        ifNull(sum(output_tokens), 0) AS output_tokens,
+        ifNull(sum(cache_read_tokens), 0) AS cache_read_tokens,
+        ifNull(sum(cache_write_tokens), 0) AS cache_write_tokens,
+        ifNull(sum(reasoning_tokens), 0) AS reasoning_tokens,
+        ifNull(sum(cost_nano), 0) AS cost_nano
+    FROM usage_data FINAL
+    WHERE startsWith(reason, 'duplicate of span ')
+    GROUP BY org, trace_id
+) AS elsewhere USING (org, trace_id)

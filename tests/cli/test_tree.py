@@ -46,6 +46,7 @@ def test_a_trace_is_drawn_with_names_kinds_tokens_first_token_and_cost():
         "orphan_count": 1,
         "cycle_count": 0,
         "unpriced_count": 0,
+        "billed_elsewhere": ["c"],
         "span_ids": ["a", "b"],
         "depths": [0, 1],
         "names": ["agent", "chat gpt-4o"],
@@ -66,3 +67,4 @@ def test_a_trace_is_drawn_with_names_kinds_tokens_first_token_and_cost():
     assert "81 ms" in text
     assert "$0.001234" in text
     assert "at the top because the parent has not come: 1" in text
+    assert "calls that another trace bills, not in the totals: 1" in text

@@ -108,7 +108,7 @@ def test_a_view_has_the_columns_of_its_table(client: Client, table: str):
     view = [row[0] for row in _rows(client, f"DESCRIBE TABLE {table}")]
     expected = TABLES[table].names
     if table == "traces":
-        expected = [name for name in expected if name != "fragment"] + ["fragments"]
+        expected = [name for name in expected if name != "fragment"] + ["fragments", "billed_elsewhere"]
     if table == "spans":
         expected = [*expected, "ttft_origin"]
     assert view == expected

@@ -17,6 +17,7 @@ from pipelines.store import connect_creating
 from schemas.arrow import TRACES, to_ipc
 from schemas.migrations import CLICKHOUSE
 from tests.store_process import running_store
+from tests.transforms.test_captures_billed import ACROSS_TRACES, captured_skeletons, ledger
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 TREE = [field.name for field in TRACES if pa.types.is_list(field.type)][3:]
@@ -158,3 +159,44 @@ def test_the_root_is_that_of_the_fragment_that_has_one(store: tuple[Client, Stor
     _write(sink, "rooted", [[rootless, {**rooted, "start_time": START}]])
     sql = "SELECT root_span_id, root_name FROM traces WHERE org = 'rooted'"
     assert client.query(sql).result_rows == [("c", "agent")]
+
+
+@pytest.fixture(scope="module")
+def captures(store: tuple[Client, StoreSink]) -> Client:
+    """What the folds say of all captures, each in an organisation of its own."""
+    client, sink = store
+    run = ledger(captured_skeletons(), 1)
+    for name, rows in [*run.traces.out, *run.calls.out]:
+        if name != "claims":
+            sink.write(name, to_ipc(rows))
+    return client
+
+
+def test_the_totals_of_the_traces_are_those_of_the_ledger(captures: Client):
+    """Also where several traces saw a call: it is in the totals of the one that bills it."""
+    names = [
+        "input_tokens",
+        "output_tokens",
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "reasoning_tokens",
+        "cost_nano",
+    ]
+    sums = ", ".join(f"ifNull(sum({name}), 0) AS {name}" for name in names)
+    ledger, traces = (
+        captures.query(f"SELECT org, {sums} FROM {view} WHERE org IN (SELECT org FROM usage) GROUP BY org ORDER BY org")
+        for view in ("usage", "traces")
+    )
+    assert len(ledger.result_rows) > 140
+    assert traces.result_rows == ledger.result_rows
+
+
+def test_a_trace_says_which_of_its_calls_another_one_bills(captures: Client):
+    rows = captures.query(
+        "SELECT org, call_count, cost_nano, cost_status, billed_elsewhere, span_ids, span_billed FROM traces"
+        " WHERE notEmpty(billed_elsewhere) ORDER BY org, start_time"
+    ).result_rows
+    assert {row[0] for row in rows} == ACROSS_TRACES
+    for _, calls, cost, status, elsewhere, spans, billed in rows:
+        assert set(elsewhere) == {span for span, own in zip(spans, billed, strict=True) if own}
+        assert (calls, cost, status) == (0, 0, "none")

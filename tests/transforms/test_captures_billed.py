@@ -1,6 +1,7 @@
 """What the ledger says of the real captures, each sent by an organisation of its own."""
 
 from collections import defaultdict
+from functools import cache
 from random import Random
 
 import pyarrow as pa
@@ -32,14 +33,20 @@ NO_CALL = "langfuse/manual_generation"
 BILLED = [name for name, entry in expected().items() if entry["traced_totals"] and name != NO_CALL]
 
 
-@pytest.fixture(scope="module")
-def skeletons() -> list[Row]:
+@cache
+def captured_skeletons() -> list[Row]:
+    """The skeletons of all captures, each capture in an organisation of its own."""
     orgs = [name for name, entry in expected().items() for file in entry["files"] if ".logs." not in file]
     files = [file for entry in expected().values() for file in entry["files"] if ".logs." not in file]
     records = raw([(CAPTURES / file).read_bytes() for file in files])
     at = RAW.get_field_index("org")
     records = records.set_column(at, RAW.field(at), pa.array(orgs, pa.string()))
     return observe(records, compile_book(), LIMITS, "test").skeletons.to_pylist()
+
+
+@pytest.fixture(scope="module")
+def skeletons() -> list[Row]:
+    return captured_skeletons()
 
 
 def ledger(rows: list[Row], seed: int) -> Chain:
