@@ -100,7 +100,8 @@ def import_(
     """Record all contracts of a file, or none: it is checked as a whole first. What holds already is left alone.
 
     The fields are those of spanmill price set, with `_` for `-`: provider, model, from, to, org, context, input,
-    output, cache_read ...; `above` gives prices for inputs longer than so many tokens, in a line of their own.
+    output, cache_read ...; `above` gives prices for inputs longer than so many tokens, in a line of their own. A .csv
+    names them in its first line, a .toml has a table \\[\\[price]] for each price, a .yaml a list of them.
 
     [bold]Examples[/]
 

@@ -9,7 +9,7 @@ from cli.exits import Failure
 from cli.options import DATA, Data, Output
 from cli.output import Form
 from cli.prices import tables
-from cli.prices.running import at_time, contracts_if_running, known_entries, reasons, show_used
+from cli.prices.running import at_time, contracts_if_running, known_entries, reasons, show_found, show_used
 from schemas.price_book import compile_book
 from transforms.contracts import with_contracts
 
@@ -48,7 +48,7 @@ def list_(
         and (not provider or row["provider"] == provider.lower())
         and model.lower() in row["model"].lower()
     ]
-    show_used(found, tables.PRICE_COLUMNS, output)
+    show_found(found, tables.PRICE_COLUMNS, output, provider)
 
 
 @commands.command("show")
@@ -101,4 +101,4 @@ def history(
         and (not provider or entry.contract.provider == provider.lower())
         and model.lower() in entry.contract.model.lower()
     ]
-    show_used(list(tables.show_entries(found, entries)), tables.HISTORY_COLUMNS, output)
+    show_found(list(tables.show_entries(found, entries)), tables.HISTORY_COLUMNS, output, provider)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from clickhouse_connect.driver.client import Client
@@ -14,6 +15,7 @@ from cli.output import Form, say, show
 from cli.prices import tables
 from cli.prices.statements import read_time
 from pipelines.price_store import read_entries
+from schemas.price_book import compile_book
 from schemas.prices.contracts import Entry
 
 
@@ -51,6 +53,14 @@ def at_time(text: str) -> int:
         return read_time(text) if text else time.time_ns()
     except ValueError as error:
         raise Failure(f"--at: {error}", code=Exit.USAGE) from error
+
+
+def show_found(rows: Sequence[tables.Shown], columns: Sequence[str], form: Form, provider: str) -> None:
+    """Like show_used, and if nothing was found a remark, with the seller of the book that `provider` may mean."""
+    show_used(rows, columns, form)
+    if not rows:
+        meant = get_close_matches(provider.lower(), compile_book().providers, n=1)
+        say(f"nothing fits{f'; is the provider {meant[0]} meant?' if meant and meant[0] != provider.lower() else ''}")
 
 
 def show_used(rows: Sequence[tables.Shown], columns: Sequence[str], form: Form) -> None:

@@ -421,6 +421,19 @@ def test_what_is_wrong_is_said_with_its_exit_code(data: Path, arguments: list[st
     assert refused.value.what.startswith(message) and refused.value.code is code
 
 
+@pytest.mark.parametrize("command", ["list", "history"])
+@pytest.mark.parametrize(
+    ("options", "remark"),
+    [
+        (["--provider", "opnai"], "nothing fits; is the provider openai meant?\n"),
+        (["--provider", "openai", "--model", "no such"], "nothing fits\n"),
+    ],
+)
+def test_that_nothing_was_found_is_said_apart_from_the_data(data: Path, command: str, options: list[str], remark: str):
+    result = CliRunner().invoke(commands, [command, *options, "--data", str(data), "-o", "json"])
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "[]\n", remark)
+
+
 def test_a_reason_is_needed(data: Path):
     result = CliRunner().invoke(commands, [*SET[:-2], "--input", "1", "--data", str(data)])
     assert result.exit_code == Exit.USAGE and "--reason" in result.output
