@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.folding import Chain, Run
-from tests.transforms.skeletons import SECOND, START, call, span_id, table, trace_id
+from tests.transforms.skeletons import SECOND, START, call, families, layers, span_id, table, trace_id
 from tests.transforms.test_billing import rank, standing
 from transforms.bill import BillSettings, call_buckets, make_bill
 from transforms.segments import UnknownSchemaVersion
@@ -96,6 +96,19 @@ def test_the_ledger_depends_only_on_the_set_of_spans(schedule: Any, data: st.Dat
     actual.drain()
     assert actual.usage() == expected.usage()
     assert (actual.traces.state, actual.calls.state) == ({}, {})
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(shared_sightings(), min_size=2, max_size=7) | families() | layers(), st.data())
+def test_spans_sent_again_after_their_state_was_dropped_change_nothing(rows: list[Row], data: st.DataObject) -> None:
+    """Whichever of them, and in whatever groups: what the job knew when it had all is the last word."""
+    run = chain().send(rows).drain()
+    before = run.usage()
+    assert (run.traces.state, run.calls.state) == ({}, {})
+    again = data.draw(st.lists(st.sampled_from(rows), min_size=1, max_size=5))
+    half = data.draw(st.integers(0, len(again)))
+    run.send(again[:half], SECOND).send(again[half:], 2 * SECOND).drain()
+    assert run.usage() == before
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from functools import cache
+from itertools import pairwise
 from random import Random
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pytest
 
 from schemas.arrow import RAW
 from schemas.limits import LIMITS
-from schemas.price_book import compile_book
+from schemas.price_book import PriceBook, compile_book
 from tests.transforms.folding import Chain, Row, Run
 from tests.transforms.records import CAPTURES, raw
 from tests.transforms.skeletons import SECOND
@@ -18,6 +19,7 @@ from tests.transforms.test_tokens import TOTALS, not_sent
 from transforms.bill import BillSettings, make_bill
 from transforms.observe import observe
 from transforms.traces import AssembleSettings, make_assemble
+from transforms.wire import split
 
 # The calls that a wrapper and the provider's own SDK, or a framework and a client, report in traces of their own.
 ACROSS_TRACES = {
@@ -36,12 +38,25 @@ BILLED = [name for name, entry in expected().items() if entry["traced_totals"] a
 @cache
 def captured_skeletons() -> list[Row]:
     """The skeletons of all captures, each capture in an organisation of its own."""
-    orgs = [name for name, entry in expected().items() for file in entry["files"] if ".logs." not in file]
-    files = [file for entry in expected().values() for file in entry["files"] if ".logs." not in file]
-    records = raw([(CAPTURES / file).read_bytes() for file in files])
+    named = [(name, file) for name, entry in expected().items() for file in entry["files"] if ".logs." not in file]
+    return skeletons_of([(name, (CAPTURES / file).read_bytes()) for name, file in named])
+
+
+def skeletons_of(requests: list[tuple[str, bytes]]) -> list[Row]:
+    """The skeletons of one batch of (organisation, request)."""
+    records = raw([body for _, body in requests])
     at = RAW.get_field_index("org")
-    records = records.set_column(at, RAW.field(at), pa.array(orgs, pa.string()))
-    return observe(records, compile_book(), LIMITS, "test").skeletons.to_pylist()
+    records = records.set_column(at, RAW.field(at), pa.array([org for org, _ in requests], pa.string()))
+    return observe(records, _book(), LIMITS, "test").skeletons.to_pylist()
+
+
+@cache
+def _book() -> PriceBook:
+    return compile_book()
+
+
+def new_chain() -> Chain:
+    return Chain(Run(make_assemble(AssembleSettings())), Run(make_bill(BillSettings())))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +68,7 @@ def ledger(rows: list[Row], seed: int) -> Chain:
     """The ledger after `rows` came in random order and in random groups, a second apart."""
     draw, rest = Random(seed), list(rows)
     draw.shuffle(rest)
-    run = Chain(Run(make_assemble(AssembleSettings())), Run(make_bill(BillSettings())))
+    run = new_chain()
     while rest:
         size = draw.randint(1, 200)
         run.send(rest[:size], SECOND)
@@ -98,3 +113,32 @@ def test_layers_side_by_side_in_one_trace_are_matched_without_ids(
 
 def test_the_ledger_of_the_captures_does_not_depend_on_the_order(skeletons: list[Row]) -> None:
     assert ledger(skeletons, 2).usage() == ledger(skeletons, 3).usage()
+
+
+@pytest.mark.parametrize("seed", [4, 5])
+def test_the_ledger_does_not_depend_on_requests_repetition_or_a_crash(skeletons: list[Row], seed: int) -> None:
+    """Each span in a request of its own, many twice, in any order and batches; what a lost attempt wrote stays."""
+    draw = Random(seed)
+    requests = [
+        (name, one)
+        for name, entry in expected().items()
+        for file in entry["files"]
+        if ".logs." not in file
+        for one in split((CAPTURES / file).read_bytes())
+    ]
+    requests += draw.sample(requests, 40)
+    draw.shuffle(requests)
+    edges = [0, *sorted(draw.sample(range(1, len(requests)), 8)), len(requests)]
+    batches = [skeletons_of(requests[start:stop]) for start, stop in pairwise(edges)]
+    run = new_chain()
+    checkpoint, crash = 3, 6
+    for batch in batches[:checkpoint]:
+        run.send(batch, SECOND)
+    saved = run.saved()
+    for batch in batches[checkpoint:crash]:
+        run.send(batch, SECOND)
+    run.restore(saved)
+    run.traces.fold, run.calls.fold = new_chain().traces.fold, new_chain().calls.fold
+    for batch in batches[checkpoint:]:
+        run.send(batch, 3 * SECOND)
+    assert run.drain().usage() == ledger(skeletons, 1).usage()
