@@ -93,6 +93,7 @@ SPANS = pa.schema(
         ("tags", NAMES),
         ("input_hashes", NAMES),
         ("output_hashes", NAMES),
+        ("tool_definitions_hash", TEXT),  # the message with the tools that the call offers; '' when it offers none
         ("attributes", ATTRIBUTES),
         ("resource", ATTRIBUTES),
         ("events", EVENTS),

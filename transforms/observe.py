@@ -23,6 +23,7 @@ from transforms.missing_tokens import fill_missing
 from transforms.normalise import normalise
 from transforms.otlp import LOGS, TRACES
 from transforms.pricing import price
+from transforms.prompt_structure import with_structure
 from transforms.requests import request_rows
 from transforms.span_rows import span_rows
 from transforms.wire import WireError, split
@@ -81,6 +82,7 @@ def _observe(raw: pa.Table, book: PriceBook, limits: Limits, tokens: TokenCache)
     decoded = _step("decode", decode, raw, limits)
     normalised = _step("normalise", normalise, decoded)
     said = _step("messages", messages, decoded, normalised, limits)
+    normalised = _step("prompt", with_structure, normalised, said)
     normalised = _step("count", fill_missing, normalised, said, decoded, tokens)
     priced = _step("price", price_calls, decoded.spans, normalised, book)
     rows = _step("rows", span_rows, decoded, normalised, said, priced, limits)

@@ -117,7 +117,9 @@ def _facts(
     )
     rest = normalised.select(name for name in SPANS.names if name in normalised.columns and name != "flags")
     costs = priced.select("cost_nano", "cost_status", "price_id")
-    hashes = pl.DataFrame({"input_hashes": said.input_hashes, "output_hashes": said.output_hashes})
+    hashes = pl.DataFrame(
+        {name: getattr(said, name) for name in ("input_hashes", "output_hashes", "tool_definitions_hash")}
+    )
     facts = pl.concat([own, rest, costs, hashes], how="horizontal")
     nullable = ("token_source", "ttft_kind")
     facts = facts.with_columns(pl.col(pl.String).exclude(nullable).fill_null(""), pl.col("streaming").fill_null(False))

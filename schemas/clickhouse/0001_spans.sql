@@ -54,6 +54,7 @@ CREATE TABLE IF NOT EXISTS spans_data
         SETTINGS (min_compress_block_size = 4194304, max_compress_block_size = 4194304),
     output_hashes Array(String) COMMENT 'messages of the completion in order, 32 hex characters each' CODEC(ZSTD(1, 22))
         SETTINGS (min_compress_block_size = 4194304, max_compress_block_size = 4194304),
+    tool_definitions_hash LowCardinality(String) CODEC(ZSTD(1)) COMMENT 'message with the tools on offer; empty when there are none',
     attributes Map(LowCardinality(String), String) COMMENT 'without message bodies' CODEC(ZSTD(1, 20))
         SETTINGS (min_compress_block_size = 1048576, max_compress_block_size = 1048576),
     resource Map(LowCardinality(String), String) CODEC(ZSTD(1, 20))

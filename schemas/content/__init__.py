@@ -12,7 +12,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-Side = Literal["input", "output"]
+Side = Literal["input", "output", "tools"]
+SIDES: tuple[Side, ...] = ("input", "output", "tools")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Take:
     fields: else field by exact name: attributes that make one message together.
     beside: further fields of that message that are no content of their own (names, ids) and stay attributes.
     format: the reader, a name in transforms.messages.formats.
+    keep: the attribute stays one, as it says more than what is read of it.
     """
 
     format: str
@@ -32,11 +34,14 @@ class Take:
     pattern: re.Pattern[str] | None
     fields: dict[str, str]
     beside: dict[str, str]
+    keep: bool
 
 
 @dataclass(frozen=True)
 class ContentSet:
-    """One direction of one library's content; all takes that a span has are read, in order.
+    """One side of one library's content: what went in, what came out, or the tools on offer.
+
+    All takes that a span has are read, in order.
 
     own: only for spans of the table's dialects, as the names are too general to be trusted elsewhere.
     """
@@ -68,14 +73,15 @@ def _table(data: dict[str, Any]) -> ContentTable:
         ContentSet(item["side"], tuple(_take(take) for take in item["take"]), item.get("own", False))
         for item in data["content"]
     )
-    if any(item.side not in ("input", "output") for item in sets):
-        raise ValueError(f"a side is neither input nor output: {data}")
+    if any(item.side not in SIDES for item in sets):
+        raise ValueError(f"a side is none of {', '.join(SIDES)}: {data}")
     return ContentTable(data["rank"], frozenset(data["dialects"]), sets)
 
 
 def _take(data: dict[str, Any]) -> Take:
     pattern = re.compile(data["keys"]) if "keys" in data else None
-    take = Take(data["format"], data.get("key"), pattern, data.get("fields", {}), data.get("beside", {}))
+    keep = data.get("keep", False)
+    take = Take(data["format"], data.get("key"), pattern, data.get("fields", {}), data.get("beside", {}), keep)
     if sum((take.key is not None, take.pattern is not None, bool(take.fields))) != 1:
         raise ValueError(f"a take needs exactly one of key, keys and fields: {data}")
     return take

@@ -31,5 +31,5 @@ def test_every_rank_and_dialect_is_used_once():
 )
 def test_a_malformed_table_is_refused(side, take):
     text = f'rank = 1\ndialects = []\n[[content]]\nside = "{side}"\ntake = [{{ {take} }}]\n'
-    with pytest.raises(Exception, match=r"neither input nor output|exactly one|unterminated|missing \)"):
+    with pytest.raises(Exception, match=r"none of input, output, tools|exactly one|unterminated|missing \)"):
         _table(tomllib.loads(text))

@@ -22,6 +22,7 @@ class Messages:
     """What the spans of a batch said.
 
     input_hashes, output_hashes: list[str], one per span, in order; system instructions come first.
+    tool_definitions_hash: str, one per span: the tools that it offers, '' where it offers none.
     bodies: schema MESSAGES, distinct by (org, hash).
     consumed: bool per row of the spans' attributes: its content is in a message, so it is not kept as an attribute.
     event_consumed: the same per row of the events' attributes.
@@ -30,6 +31,7 @@ class Messages:
 
     input_hashes: pl.Series
     output_hashes: pl.Series
+    tool_definitions_hash: pl.Series
     bodies: pa.Table
     consumed: np.ndarray
     event_consumed: np.ndarray
@@ -51,6 +53,7 @@ def messages(decoded: Decoded, normalised: pl.DataFrame, limits: Limits) -> Mess
     return Messages(
         input_hashes=found.hashes["input"].alias("input_hashes"),
         output_hashes=found.hashes["output"].alias("output_hashes"),
+        tool_definitions_hash=found.hashes["tools"].list.first().fill_null(""),
         bodies=found.bodies,
         consumed=attributes.spread(found.taken[:split], decoded.attributes.owner.size),
         event_consumed=events.spread(found.taken[split:], decoded.event_attributes.owner.size),

@@ -1,8 +1,8 @@
 """From rows of content to messages per owner: choose a set, group its rows into units, read each unit once.
 
 A unit is what makes one or more messages by itself: the text of one attribute, or the fields of one message.
-Everything but the reading of distinct units is columnar. A group is an owner and a side: 2 * owner for its input,
-2 * owner + 1 for its output.
+Everything but the reading of distinct units is columnar. A group is an owner and a side: the number of the owner times
+the number of SIDES, plus that of the side.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from schemas.content import SIDES
 from schemas.limits import Limits
 from transforms.attribute_limits import flag_rows
 from transforms.columns import text_lists
@@ -19,7 +20,6 @@ from transforms.messages.read import read_texts
 from transforms.messages.sources import LAST, ranks
 
 ROWS = pl.Schema({"owner": pl.Int32, "code": pl.Int64, "occurrence": pl.Int64, "text": pl.String})
-SIDES = ("input", "output")
 _MOST = np.iinfo(np.int64).max
 
 
@@ -54,17 +54,18 @@ def extract(rows: pl.DataFrame, meanings: pl.DataFrame, owners: pl.DataFrame, li
     meanings: what the codes mean (`sources.matches`). owners: org str, redact bool, dialect str of each owner.
     """
     ranked = meanings.join(ranks(owners["dialect"].unique().to_list()), on="set")
-    matched = rows.with_columns(
-        row=pl.int_range(pl.len()), group=pl.col("owner").cast(pl.Int64) * 2, dialect=owners["dialect"][rows["owner"]]
-    ).join(ranked, on=["code", "dialect"])
-    matched = matched.with_columns(group=pl.col("group") + (pl.col("side") == SIDES[1]))
+    matched = rows.with_columns(row=pl.int_range(pl.len()), dialect=owners["dialect"][rows["owner"]]).join(
+        ranked, on=["code", "dialect"]
+    )
+    side = pl.col("side").replace_strict(list(SIDES), list(range(len(SIDES))), return_dtype=pl.Int64)
+    matched = matched.with_columns(group=pl.col("owner").cast(pl.Int64) * len(SIDES) + side)
     distinct = Distinct()
     said, read, not_json = _choose(matched, owners.height, distinct, limits)
     said, dropped = _order(said, limits.messages_per_span)
     hashes, bodies, cut = _addressed(said, owners, distinct, limits)
     flags = {"message_not_json": not_json, "messages_dropped": dropped, "message_cut": cut}
     return Extracted(
-        hashes, _taken(matched, read, rows.height), bodies, flag_rows({f: g // 2 for f, g in flags.items()})
+        hashes, _taken(matched, read, rows.height), bodies, flag_rows({f: g // len(SIDES) for f, g in flags.items()})
     )
 
 
@@ -147,7 +148,7 @@ def _addressed(
     said: _Said, owners: pl.DataFrame, distinct: Distinct, limits: Limits
 ) -> tuple[dict[str, pl.Series], pa.Table, np.ndarray]:
     """The hashes of each side, the bodies, and the groups with a message that was cut."""
-    owner = said.group // 2
+    owner, of_side = np.divmod(said.group, len(SIDES))
     orgs = owners["org"].unique(maintain_order=True)
     org = owners["org"].replace_strict(orgs, np.arange(len(orgs)), return_dtype=pl.Int64).to_numpy()
     holder = org * 2 + owners["redact"].to_numpy()
@@ -163,7 +164,7 @@ def _addressed(
     )
     at = np.argsort(order)[known]
     hashes = {
-        side: text_lists(owner[said.group % 2 == n], found.hashes[at[said.group % 2 == n]], owners.height)
+        side: text_lists(owner[of_side == n], found.hashes[at[of_side == n]], owners.height)
         for n, side in enumerate(SIDES)
     }
     return hashes, found.bodies, said.group[found.cut[at]]

@@ -79,6 +79,11 @@ def parse_field(text: str, load: Load, role: str) -> list[Message]:
     return [m for value in load(text)["v"] for m in parse_text(value, load, role)]
 
 
+def fields_of(text: str, load: Load) -> list[Tree]:
+    """The objects under the indexes that the paths begin with, in order."""
+    return _items(_tree(text, load))
+
+
 def _tree(text: str, load: Load) -> Tree:
     """Nested objects from dotted paths; a path below a value, or a value above paths, keeps the first."""
     unit = load(text)

@@ -14,6 +14,7 @@ from transforms.messages.genai_json import parse_events, parse_instructions, par
 from transforms.messages.json_text import Load
 from transforms.messages.message import Message
 from transforms.messages.openai_json import parse_body, parse_text, parse_texts
+from transforms.messages.tool_definitions import parse_tool_fields, parse_tools
 
 # (text, reader of JSON, role of what does not say its own) -> messages; raises NotJson.
 Parser = Callable[[str, Load, str], list[Message]]
@@ -31,4 +32,6 @@ FORMATS: Mapping[str, Parser] = {
     "traceloop": parse_traceloop,
     "answer": parse_answer,
     "tool": parse_tool,
+    "tools": parse_tools,
+    "tool_fields": parse_tool_fields,
 }

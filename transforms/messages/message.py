@@ -63,6 +63,12 @@ def is_message(value: Any) -> bool:
     return kind in _LANGCHAIN_TYPES and ("content" in value or isinstance(value.get("data"), dict))
 
 
+def offered_tool(value: Any) -> dict[str, Any] | None:
+    """The definition of a tool that Langfuse's LangChain handler lists among the messages; None for anything else."""
+    content = value.get("content") if isinstance(value, dict) and value.get("role") == "tool" else None
+    return content if isinstance(content, dict) and isinstance(content.get("function"), dict) else None
+
+
 def message_of(value: Any, role: str, load: Load) -> Message:
     """`value` as a message; `role` is for those that do not say theirs."""
     if isinstance(value, dict) and _is_normal(value):  # by far the most common

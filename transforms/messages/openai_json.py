@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from transforms.messages.json_text import Load, NotJson, load_container
-from transforms.messages.message import Message, build, is_message, message_of
+from transforms.messages.message import Message, build, is_message, message_of, offered_tool
 from transforms.messages.parts import parts_of, text_part
 
 Body = dict[str, Any]
@@ -70,6 +70,7 @@ def _find(value: Any, load: Load, role: str) -> list[Message] | None:
 
 
 def _list(items: list[Any], load: Load, role: str) -> list[Message] | None:
+    items = [item for item in items if offered_tool(item) is None]
     if not items:
         return []
     if all(is_message(item) for item in items):

@@ -13,10 +13,11 @@ from transforms.messages.formats import FORMATS
 from transforms.messages.json_text import Load, NotJson, make_load
 from transforms.messages.message import build, message_of
 from transforms.messages.parts import text_part
+from transforms.messages.tool_definitions import ROLE
 
 Told = tuple[str, str, str]  # format, side, text
 
-_ROLES = {"input": "user", "output": "assistant"}
+_ROLES = {"input": "user", "output": "assistant", "tools": ROLE}
 _OPENING = '[{"role":'
 _CLOSING = "}]"
 

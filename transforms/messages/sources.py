@@ -19,7 +19,7 @@ MATCHES = {
     "index": pl.Int64,
     "path": pl.String,  # NULL when the text is the whole unit
     "main": pl.Boolean,  # whether it alone makes its set worth reading
-    "beside": pl.Boolean,  # names and ids: read along, never taken out of the attributes
+    "beside": pl.Boolean,  # never taken out of the attributes: names and ids, and what says more than is read of it
 }
 
 Match = tuple[int, str, int, str, int, str | None, bool, bool]
@@ -31,7 +31,7 @@ def matches(names: Iterable[tuple[int, str]]) -> pl.DataFrame:
     Without those of sets of which there are but names and ids, which say nothing.
     """
     rows = [(code, *match) for code, name in names for match in takes_of(name)]
-    telling = {number for _, number, *_, beside in rows if not beside}
+    telling = {number for _, number, *_, main, beside in rows if main or not beside}
     return pl.DataFrame([row for row in rows if row[1] in telling], schema=MATCHES, orient="row")
 
 
@@ -67,7 +67,7 @@ def _match(number: int, content: ContentSet, order: int, name: str) -> Match | N
     index, path = found
     beside = path is not None and name in take.beside
     main = not beside and take.format != "instructions"
-    return number, content.side, order, take.format, index, path, main, beside
+    return number, content.side, order, take.format, index, path, main, beside or take.keep
 
 
 def _place(take: Take, name: str) -> tuple[int, str | None] | None:

@@ -24,6 +24,7 @@ class Said:
     output_hashes: list[str]
     inputs: list[dict[str, Any]]
     outputs: list[dict[str, Any]]
+    tools: list[dict[str, Any]]  # definitions, of the message that the span's tool_definitions_hash names
     flags: set[str]
     kept: set[str]  # names of the attributes that stay attributes
 
@@ -116,11 +117,17 @@ def say() -> Callable[..., list[Said]]:
                 outputs_of,
                 [bodies[item] for item in inputs_of],
                 [bodies[item] for item in outputs_of],
+                bodies[tools_of]["parts"] if tools_of else [],
                 flags.get(row, set()),
                 kept.get(row, set()),
             )
-            for row, (inputs_of, outputs_of) in enumerate(
-                zip(found.input_hashes.to_list(), found.output_hashes.to_list(), strict=True)
+            for row, (inputs_of, outputs_of, tools_of) in enumerate(
+                zip(
+                    found.input_hashes.to_list(),
+                    found.output_hashes.to_list(),
+                    found.tool_definitions_hash,
+                    strict=True,
+                )
             )
         ]
 
