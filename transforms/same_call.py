@@ -6,8 +6,9 @@ the same tokens (equal input, more than none, and equal output) and come from se
 scope the innermost take part. Those whose times overlap are numbered by their start within each scope, and the first
 of one scope is the first of the others, and so on: two calls of one scope are never taken for one. A match counts if
 - the shortest lies within all the others, with 95 % of its duration at least;
-- all name a common model, asked for or answered, whatever its gateway's prefix, its region or its date; and
-- at most one id among them is a provider's.
+- all name a common model, asked for or answered, whatever its gateway's prefix, its region or its date;
+- at most one id among them is a provider's; and
+- with what their ids bring along they still used the same tokens, and no scope has two that are not one below another.
 
 Across traces there is no match: no tree and no common parent speaks for it, and equal counts alone prove nothing.
 """
@@ -38,7 +39,7 @@ def same_calls(calls: pl.DataFrame) -> pl.Series:
     """
     by_id = pl.col("row").first().over("trace", "response_id")
     rows = calls.with_columns(call=pl.when(pl.col("response_id") == "").then("row").otherwise(by_id))
-    matched = _matched(rows.filter(layered()))
+    matched = _matched(rows)
     if matched.is_empty():
         return rows["call"]
     return (
@@ -50,9 +51,11 @@ def same_calls(calls: pl.DataFrame) -> pl.Series:
 
 def _matched(rows: pl.DataFrame) -> pl.DataFrame:
     """call, and the least call that it is one with (joined); a row for each call that is matched."""
-    rows = _in_bursts(_innermost(rows)).with_columns(nth=pl.int_range(pl.len()).over(*BUCKET, "burst", "scope"))
+    layers = _in_bursts(_innermost(rows.filter(layered()))).with_columns(
+        nth=pl.int_range(pl.len()).over(*BUCKET, "burst", "scope")
+    )
     group = (*BUCKET, "burst", "nth")
-    layers = rows.filter(pl.len().over(group) > 1).with_columns(model=_models()).group_by(group)
+    layers = layers.filter(pl.len().over(group) > 1).with_columns(model=_models()).group_by(group)
     ids, names = pl.col("response_id"), pl.col("model").list.explode()
     common = pl.col("end").min() - pl.col("start").max()
     shortest = (pl.col("end") - pl.col("start")).min()
@@ -63,7 +66,23 @@ def _matched(rows: pl.DataFrame) -> pl.DataFrame:
         model=names.filter(names != "").unique_counts().max() == pl.len(),
         id=ids.filter((ids != "") & ~ids.str.contains(_OF_A_PROXY)).n_unique() <= 1,
     ).filter("overlap", "model", "id")
-    return matched.explode("call").group_by("call").agg(pl.col("joined").min())
+    matched = matched.select(pl.int_range(pl.len()).alias("match"), "call", "joined").explode("call")
+    return _consistent(matched, rows).group_by("call").agg(pl.col("joined").min())
+
+
+def _consistent(matched: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Those of `matched` (match, call, joined) whose calls, with all of `rows` that their ids make part of them, can be
+    one."""
+    members = matched.unique(["match", "call"]).join(rows, on="call").sort("match", "scope", "place")
+    layer = ("match", "scope")
+    fits = members.select(
+        "match",
+        tokens=(pl.struct("input_tokens", "output_tokens").n_unique() == 1).over("match"),
+        id=(pl.col("response_id").n_unique() == 1).over(layer),
+        nested=(pl.col("place") < pl.col("close").shift(1)).fill_null(True).all().over(layer),
+    )
+    good = fits.group_by("match").agg(pl.all_horizontal("tokens", "id", "nested").all().alias("good")).filter("good")
+    return matched.join(good, on="match", how="semi")
 
 
 def _innermost(rows: pl.DataFrame) -> pl.DataFrame:

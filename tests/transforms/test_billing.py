@@ -180,13 +180,25 @@ def one_call(spans: dict[str, Row], calls: set[str]) -> dict[str, set[str]]:
         first.setdefault(spans[span]["response_id"] or span, span)
     call = {span: first[spans[span]["response_id"] or span] for span in order}
     joined: dict[str, str] = {}
-    for match in matches(spans, order):
+    for match in (match for match in matches(spans, order) if fits(match, call, spans)):
         for span in match:
             joined[call[span]] = min(joined.get(call[span], call[span]), *(call[s] for s in match), key=order.index)
     named: dict[str, set[str]] = defaultdict(set)
     for span in order:
         named[joined.get(call[span], call[span])].add(span)
     return {span: named[joined.get(call[span], call[span])] for span in order}
+
+
+def fits(match: set[str], call: dict[str, str], spans: dict[str, Row]) -> bool:
+    """What the ids of a match bring along used the same tokens, and of one scope and id lies one below another."""
+    above = cut_loops(spans)
+    whole = [span for span in call if call[span] in {call[one] for one in match}]
+    tokens = {(spans[span]["input_tokens"] or 0, spans[span]["output_tokens"] or 0) for span in whole}
+    pairs = [(s, o) for s in whole for o in whole if s < o and spans[s]["scope"] == spans[o]["scope"]]
+    return len(tokens) == 1 and all(
+        spans[s]["response_id"] == spans[o]["response_id"] and (s in ancestors(o, above) or o in ancestors(s, above))
+        for s, o in pairs
+    )
 
 
 def matches(spans: dict[str, Row], order: list[str]) -> list[set[str]]:

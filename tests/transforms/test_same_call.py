@@ -74,6 +74,12 @@ def test_two_calls_that_look_alike_are_billed_twice(rows: list[Row]) -> None:
     assert billed([skeleton(1), *rows]) == {span_id(2), span_id(3)}
 
 
+def test_an_id_that_a_third_sight_shares_tells_which_of_two_calls_it_is() -> None:
+    first, second = inner(), inner(span_id=span_id(4), response_id=REAL)
+    both = [skeleton(1), first, second, outer(response_id=REAL)]
+    assert billed(both) == {span_id(3), span_id(4)}
+
+
 def test_of_two_sights_that_are_equal_in_all_but_their_scope_the_smaller_id_bills() -> None:
     assert billed([skeleton(1), outer(), inner(start_time=START, duration_ns=1_000)]) == {span_id(2)}
 
