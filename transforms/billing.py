@@ -43,6 +43,7 @@ from transforms.tree import Forest
 
 ROLL_UP, NOT_A_CALL, STANDS = "roll-up of its descendants", "not a call by its fullest record", "stands after all"
 REPORTED_ABOVE = "reported by a call above it"
+SAME_ID, SAME_USE = "duplicate of ", "duplicate, by its model, tokens and times, of "
 
 
 def verdicts(spans: pl.DataFrame, forest: Forest, mixed: np.ndarray) -> pl.DataFrame:
@@ -52,27 +53,28 @@ def verdicts(spans: pl.DataFrame, forest: Forest, mixed: np.ndarray) -> pl.DataF
     candidate and the columns of CALL and JUDGED. mixed: bool, sightings of a span of the trace disagree.
     code: changes with what a reversal row says; 0 when there is none to write.
     """
-    calls = _calls(spans, forest)
+    calls, twice = _calls(spans, forest)
     billable, candidate = (spans[name].to_numpy() for name in ("billable", "candidate"))
     usage, reported = (_spread(calls, calls[name], spans.height) for name in ("usage", "reported"))
     reported &= usage
     below_reported, below_usage = (forest.totals(flags.astype(np.int64)) - flags for flags in (reported, usage))
     others_reported, others_usage = (
-        below > _repeats_below(calls, flags) for below, flags in ((below_reported, reported), (below_usage, usage))
+        below > _repeats_below(twice, flags) for below, flags in ((below_reported, reported), (below_usage, usage))
     )
     rolled = billable & (others_reported | (others_usage & ~reported))
     counted = usage & ~reported
     told = counted & forest.below(reported & (below_reported == 0))
-    beaten, contested, by = _duplicates(calls, rolled)
+    beaten, contested, by, named = _duplicates(twice, rolled)
     wide_loop = forest.loop & (spans["parent"] != spans["span"]).to_numpy()
     mixed = mixed | _in_traces(spans["trace"].to_numpy(), wide_loop)
     gone = candidate & (rolled | beaten | told | ~billable)
     above = billable & ((below_reported > 0) | ((below_usage > 0) & ~reported))
     may = candidate & (mixed | above | contested | (counted & forest.below(reported)))
-    which = np.select([~may, ~gone, ~billable, rolled, beaten], [0, 1, 2, 3, 5], 4)
-    text = pl.Series(["", STANDS, NOT_A_CALL, ROLL_UP, REPORTED_ABOVE, "duplicate of "])[which]
-    target = np.where(which == 5, by, 0).astype(np.uint64)
-    code = np.where(which == 5, np.maximum(mix(target) >> np.uint64(32), 5), which).astype(np.uint32)
+    which = np.select([~may, ~gone, ~billable, rolled, beaten & named, beaten], [0, 1, 2, 3, 5, 6], 4)
+    text = pl.Series(["", STANDS, NOT_A_CALL, ROLL_UP, REPORTED_ABOVE, SAME_ID, SAME_USE])[which]
+    target = np.where(which > 4, by, 0).astype(np.uint64)
+    code = np.where(which > 4, np.maximum(mix(target ^ which.astype(np.uint64)) >> np.uint64(32), 7), which)
+    code = code.astype(np.uint32)
     return pl.DataFrame({"gone": gone, "may": may, "reason": text + pl.Series(hex_ids(target)), "code": code})
 
 
@@ -113,8 +115,9 @@ def entry_ids(calls: pl.DataFrame, kind: str, *about: str) -> pl.Series:
     return _hashes(calls.select(pl.concat_str(pl.lit(kind), "org", *about, separator="\0")).to_series())
 
 
-def _calls(spans: pl.DataFrame, forest: Forest) -> pl.DataFrame:
-    """The candidates of `spans`, as for same_calls, with their row, their merits (see precedence) and call."""
+def _calls(spans: pl.DataFrame, forest: Forest) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The candidates of `spans` with their row and merits (see precedence); and those that one trace may have seen
+    twice, by their id or their tokens, as for same_calls, with call."""
     usage = pl.col("billable") & pl.any_horizontal(pl.col("input_tokens", "output_tokens").is_not_null())
     calls = spans.select(
         "trace", "span", "billable", "end", "request_model", "response_model",
@@ -125,7 +128,10 @@ def _calls(spans: pl.DataFrame, forest: Forest) -> pl.DataFrame:
         place=pl.Series(forest.position),
         close=pl.Series(forest.position + forest.size),
     ).filter(spans["candidate"])  # fmt: skip
-    return calls.with_columns(same_calls(calls))
+    by_id = (calls["response_id"] != "") & calls.select("trace", "response_id").is_duplicated()
+    by_tokens = (calls["input_tokens"] > 0) & calls.select(BUCKET).is_duplicated()
+    twice = calls.filter(by_id | by_tokens)
+    return calls, twice.with_columns(same_calls(twice))
 
 
 def _repeats_below(calls: pl.DataFrame, flags: np.ndarray) -> np.ndarray:
@@ -144,27 +150,34 @@ def _repeats_below(calls: pl.DataFrame, flags: np.ndarray) -> np.ndarray:
     return found
 
 
-def _duplicates(calls: pl.DataFrame, rolled: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rule 2 of each span: beaten (bool), contested (bool: its part of `may`), and by which span (uint64).
+def _duplicates(calls: pl.DataFrame, rolled: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Rule 2 of each span: beaten (bool), contested (bool: its part of `may`), by which span (uint64), and whether that
+    has its response id (bool).
 
-    calls: see _calls. rolled: bool, one item per row of all spans.
+    calls: the second of _calls. rolled: bool, one item per row of all spans.
     """
     rows = len(rolled)
-    beaten, contested, by = np.zeros(rows, bool), np.zeros(rows, bool), np.zeros(rows, np.uint64)
+    beaten, contested, named = (np.zeros(rows, bool) for _ in range(3))
+    by = np.zeros(rows, np.uint64)
+    if calls.is_empty():
+        return beaten, contested, by, named
     best_first = calls.sort(*ORDER, "span", descending=[*DESCENDING, False])
     contested[best_first.filter(_better())["row"]] = True
     several = best_first.filter(best_first["call"].is_duplicated())
-    if several.is_empty():
-        return beaten, contested, by
     several = several.with_columns(rolled=pl.Series(rolled[several["row"].to_numpy()]))
     below = pl.when("usage").then("place").shift(-1).backward_fill().over("call", order_by="place")
     several = several.with_columns(aside=pl.col("rolled") & (below < pl.col("close")).fill_null(False))
-    best = pl.when(pl.col("billable") & ~pl.col("aside")).then("span").drop_nulls().first().over("call")
-    several = several.with_columns(best=best).with_columns(lost=(pl.col("span") != pl.col("best")).fill_null(False))
+    stays = pl.col("billable") & ~pl.col("aside")
+    best = pl.col("span", "response_id").filter(stays).first().over("call").name.prefix("best_")
+    several = several.with_columns(best)
     row = several["row"].to_numpy()
-    beaten[row] = several["lost"].to_numpy()
-    by[row] = several["best"].fill_null(0).to_numpy()
-    return beaten, contested, by
+    beaten[row] = several.select((pl.col("span") != pl.col("best_span")).fill_null(False)).to_series().to_numpy()
+    by[row] = several["best_span"].fill_null(0).to_numpy()
+    named[row] = (
+        several.select(pl.col("response_id") == pl.col("best_response_id").fill_null("")).to_series().to_numpy()
+    )
+    named[several.filter(response_id="")["row"]] = False
+    return beaten, contested, by, named
 
 
 def _better() -> pl.Expr:

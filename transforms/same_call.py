@@ -33,33 +33,31 @@ def layered() -> pl.Expr:
 def same_calls(calls: pl.DataFrame) -> pl.Series:
     """call: for each of `calls` the row of the first sighting of its call (int64): equal for the sightings of one call.
 
-    calls: candidates, those of a trace by start and span id, with row (int64), trace, response_id, scope (text, '' for
-    none), request_model, response_model, start, end (UTC ns), input_tokens, output_tokens (0 where not known), and
-    place, close: where the positions of its subtree in the forest begin and end.
+    calls: those of one trace by start and span id, with row (int64), trace, response_id, scope (text, '' for none),
+    request_model, response_model, start, end (UTC ns), input_tokens, output_tokens (0 where not known), and place,
+    close: where the positions of its subtree in the forest begin and end.
     """
     by_id = pl.col("row").first().over("trace", "response_id")
     rows = calls.with_columns(call=pl.when(pl.col("response_id") == "").then("row").otherwise(by_id))
-    matched = _matched(rows)
-    if matched.is_empty():
+    layers = rows.filter(layered())
+    if layers.is_empty():
         return rows["call"]
-    return (
-        rows.join(matched, on="call", how="left", maintain_order="left")
-        .select(pl.coalesce("joined", "call").alias("call"))
-        .to_series()
-    )
+    rows = rows.join(_matched(layers, rows), on="call", how="left", maintain_order="left")
+    return rows.select(pl.coalesce("joined", "call").alias("call")).to_series()
 
 
-def _matched(rows: pl.DataFrame) -> pl.DataFrame:
-    """call, and the least call that it is one with (joined); a row for each call that is matched."""
-    layers = _in_bursts(_innermost(rows.filter(layered()))).with_columns(
-        nth=pl.int_range(pl.len()).over(*BUCKET, "burst", "scope")
-    )
+def _matched(layers: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """call, and the least call that it is one with (joined); a row for each call of `layers` that is matched.
+
+    layers: those of `rows` that are layered.
+    """
+    layers = _in_bursts(_innermost(layers)).with_columns(nth=pl.int_range(pl.len()).over(*BUCKET, "burst", "scope"))
     group = (*BUCKET, "burst", "nth")
-    layers = layers.filter(pl.len().over(group) > 1).with_columns(model=_models()).group_by(group)
+    groups = layers.filter(pl.len().over(group) > 1).with_columns(model=_models()).group_by(group)
     ids, names = pl.col("response_id"), pl.col("model").list.explode()
     common = pl.col("end").min() - pl.col("start").max()
     shortest = (pl.col("end") - pl.col("start")).min()
-    matched = layers.agg(
+    matched = groups.agg(
         "call",
         joined=pl.col("call").min(),
         overlap=(common >= shortest * _COVERED) & (common >= 0),
