@@ -232,7 +232,7 @@ def read_count(reading: Reading, name: str, known: Known) -> Count:
         if len(positions) == 0:
             continue
         owners = reading.attributes.owner[positions]
-        if source.path or source.format:
+        if source.path or source.format or source.extract:
             codes, found = scalars(reading, source, positions)
             value, good, sent = (part[codes] for part in as_counts(found))
         else:

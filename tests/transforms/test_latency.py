@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from tests.transforms.spans import MS, Sent, captured, expected, fact
+from tests.transforms.spans import MS, START, Sent, captured, expected, fact
 
 CHAT = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}
 USAGE = {"gen_ai.usage.input_tokens": 3, "gen_ai.usage.output_tokens": 11}
@@ -127,6 +127,16 @@ def test_the_first_token_is_read_from_every_spelling(sent: Sent, ms: float, kind
 def test_a_first_token_outside_the_span_is_left_out_and_flagged(seconds: float) -> None:
     row = fact(Sent({**CHAT, "gen_ai.response.time_to_first_chunk": seconds}))
     assert (row["ttft_ns"], row["ttft_kind"], row["flags"]) == (None, None, ["ttft_out_of_range"])
+
+
+def test_the_time_of_an_event_in_microseconds_is_read_as_such() -> None:
+    """As MLflow sent them to 3.9; a time before the span in nanoseconds."""
+    attributes = {"mlflow.spanType": '"CHAT_MODEL"', "mlflow.spanOutputs": '{"model": "gpt-4o"}'}
+    in_us = (START + 250 * MS) // 1_000
+    sent = Sent(attributes, events=(("mlflow.chunk.item.0", (in_us - START) / MS, {}),))
+    row = fact(sent)
+    assert abs(row["ttft_ns"] - 250 * MS) < MS
+    assert "ttft_out_of_range" not in row["flags"]
 
 
 @pytest.mark.parametrize("nothing", [0.0, 0, float("nan"), float("inf"), "soon", True, [1.0]])
