@@ -1,8 +1,12 @@
 """Every capture through the whole product: the sums over `usage` are what the provider really sent."""
 
 import json
+import secrets
+import time
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from integration_tests.product import spanmill
 from integration_tests.traffic import capture, expected, renamed, trace_ids
@@ -22,6 +26,24 @@ SELECT sum(input_tokens) AS input_tokens_total, sum(cache_read_tokens) AS cache_
        sum(reasoning_tokens) AS reasoning_tokens
 FROM usage WHERE trace_id IN {ids:Array(String)}
 """
+
+
+def sights() -> tuple[bytes, bytes]:
+    """A framework's and a client's span of one call, side by side, neither with a response id."""
+    now, trace_id = time.time_ns(), secrets.token_bytes(16)
+    bodies = []
+    for scope, late in (("a.framework", 0), ("a.client", 10**6)):
+        request = ExportTraceServiceRequest()
+        spans = request.resource_spans.add().scope_spans.add()
+        spans.scope.name = scope
+        span = spans.spans.add(trace_id=trace_id, span_id=secrets.token_bytes(8), name="chat gpt-4o")
+        span.start_time_unix_nano, span.end_time_unix_nano = now - 10**9 + late, now - late
+        for key, value in {"operation.name": "chat", "provider.name": "openai", "request.model": "gpt-4o"}.items():
+            span.attributes.add(key=f"gen_ai.{key}", value=AnyValue(string_value=value))
+        for key, count in {"input_tokens": 1_234, "output_tokens": 56}.items():
+            span.attributes.add(key=f"gen_ai.usage.{key}", value=AnyValue(int_value=count))
+        bodies.append(request.SerializeToString())
+    return bodies[0], bodies[1]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +77,19 @@ def test_every_cost_is_explained_to_the_nano_dollar(product, posted):
     assert told["entries"] == entries["n"]
     assert told["explained"] == told["priced"] > 100
     assert told["unreasoned"] == 0
+
+
+def test_explain_shows_sights_that_were_matched_without_a_response_id(product):
+    outer, inner = sights()
+    assert product.post(outer).status_code == product.post(inner).status_code == 200
+    product.caught_up()
+    [loser] = product.rows("SELECT * FROM usage WHERE startsWith(reason, 'duplicate, by its model')")
+    winner = loser["reason"].split()[-1]
+    for asked in (loser["span_id"], winner):
+        done = spanmill("explain", asked, "--data", str(product.data))
+        assert "2 of its spans" in done.stdout
+        assert loser["reason"] in done.stdout
+        assert f"span {winner} of trace" in done.stdout
 
 
 def test_explain_shows_a_call_that_two_layers_saw_and_what_a_wrong_id_is(product, posted):

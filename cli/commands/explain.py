@@ -18,9 +18,19 @@ SELECT DISTINCT org, call_id FROM usage
 WHERE (startsWith(span_id, {{id:String}}) OR startsWith(call_id, {{id:String}})) AND {_MINE} LIMIT 9
 """
 _FIND_SPAN = f"SELECT * FROM spans WHERE startsWith(span_id, {{id:String}}) AND {_MINE} LIMIT 2"
+# Sights that were matched without a response id have call ids of their own: the reversal names the span that bills.
 _EXPLAIN = """
+WITH
+    'duplicate.* of (?:span )?([0-9a-f]{16})' AS named,
+    (
+        SELECT (groupUniqArray(span_id), groupUniqArray(extract(reason, named)))
+        FROM usage WHERE org = {org:String} AND call_id = {call:String}
+    ) AS spans
 SELECT * FROM usage_explained
-WHERE org = {org:String} AND call_id = {call:String} ORDER BY trace_id, span_id, entry, version
+WHERE org = {org:String} AND call_id IN (
+    SELECT call_id FROM usage WHERE org = {org:String}
+    AND (call_id = {call:String} OR has(spans.2, span_id) OR has(spans.1, extract(reason, named))))
+ORDER BY trace_id, span_id, entry, version
 """
 
 
