@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 import polars as pl
 
+from transforms.blocks import intern
 from transforms.redact import redact_text
 
 
@@ -52,15 +53,10 @@ class Origins:
         A client chooses the names of attributes, so they are redacted whether or not its organisation wants that.
         """
         names = list(columns)
-        rows = pl.DataFrame(columns).with_row_index("row")
-        distinct = rows.group_by(names, maintain_order=True).agg("row")
+        code, distinct = intern(pl.DataFrame(columns), tuple(names))
         origins = redact_text(pl.Series(list(self._codes)), pl.repeat(True, len(self._codes), eager=True)).to_list()
         objects = [
             orjson.dumps({name: origins[code] for name, code in zip(names, codes, strict=True) if code}).decode()
-            for codes in distinct.select(names).iter_rows()
+            for codes in distinct.iter_rows()
         ]
-        object_of = np.empty(self._rows, np.int64)
-        object_of[distinct["row"].explode().to_numpy()] = np.repeat(
-            np.arange(distinct.height), distinct["row"].list.len().to_numpy()
-        )
-        return pl.Series(objects, dtype=pl.String).gather(object_of)
+        return pl.Series(objects, dtype=pl.String).gather(code)
