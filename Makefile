@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check lint fix unit it bench lock clean
+.PHONY: help demo cluster test check lint fix unit it bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -14,6 +14,10 @@ $(READY): requirements.lock pyproject.toml deploy/setup
 
 demo: $(READY) ## the whole product on this machine over sample traffic: traces, tokens, latency, cost
 	@$(BIN)/spanmill demo
+
+cluster: $(READY) ## Kafka, a Flink session cluster, the store, Postgres and the gateway on this machine, until Ctrl-C
+	@deploy/postgres
+	@$(BIN)/spanmill cluster up
 
 test: lint unit it ## everything that must hold, fast suites first
 
@@ -31,6 +35,7 @@ unit: $(READY) ## pure steps and single services
 	@$(BIN)/pytest tests --numprocesses auto --maxprocesses 4 --dist worksteal
 
 it: $(READY) ## the whole product with its real broker, Flink, engine and clients
+	@deploy/postgres
 	@$(BIN)/pytest integration_tests
 
 bench: $(READY) ## rates, latencies, sizes and memory, printed in one run

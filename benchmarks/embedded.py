@@ -15,8 +15,8 @@ from benchmarks.poster import probe
 from benchmarks.traffic import SPANS_PER_REQUEST
 from cli.client import connect, rows
 from cli.commands.status import Progress, progress, wait_caught_up
-from cli.embedded.profile import Profile, Running
-from cli.embedded.supervisor import Supervisor
+from cli.local.embedded import Embedded
+from cli.local.profile import Profile, Running
 
 WARM_UP, FULL_SPEED, STEADY = 300, 3_000, 900  # requests
 STEADY_RATE = 30.0  # requests a second
@@ -34,7 +34,7 @@ def measure(say) -> list[Figure]:
     """Starts the product on a folder of its own, drives it, and stops it."""
     with tempfile.TemporaryDirectory(prefix="spanmill-bench-") as folder:
         profile = Profile(Path(folder), http_port=0, grpc_port=0, sql_port=0)
-        supervisor = Supervisor(profile, say)
+        supervisor = Embedded(profile, say)
         running = supervisor.start()
         try:
             say("warming up")

@@ -8,8 +8,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from cli.embedded.profile import control_url
 from cli.exits import Exit, Failure
+from cli.local.profile import find_running, sqlite_url
 from services.control.database import Conflict, InvalidName, NotFound, open_database
 from services.control.migrate import ChangedMigration, migrate
 
@@ -18,7 +18,21 @@ from services.control.migrate import ChangedMigration, migrate
 def control(data: Path) -> Iterator[sa.Engine]:
     """The control database of `data`, brought up to date; its named errors become Failures."""
     data.mkdir(parents=True, exist_ok=True)
-    engine = open_database(control_url(data))
+    with opened(control_url(data)) as engine:
+        yield engine
+
+
+def control_url(data: Path) -> str:
+    """SQLAlchemy's URL. An embedded instance need not run: its database is a file. Raises Failure for a cluster's."""
+    if (data / "run.json").exists() or (data / "postgres").exists():
+        return find_running(data).control
+    return sqlite_url(data)
+
+
+@contextmanager
+def opened(url: str) -> Iterator[sa.Engine]:
+    """The control database at `url`, brought up to date; its named errors become Failures."""
+    engine = open_database(url)
     try:
         migrate(engine, time.time_ns())
         yield engine
@@ -27,7 +41,8 @@ def control(data: Path) -> Iterator[sa.Engine]:
     except (Conflict, NotFound, ChangedMigration) as error:
         raise Failure(str(error), code=Exit.REFUSED) from error
     except OperationalError as error:
-        raise Failure(f"the control database in {data} cannot be used: {error.orig}") from error
+        where = engine.url.render_as_string(hide_password=True)
+        raise Failure(f"the control database {where} cannot be used: {error.orig}") from error
     finally:
         engine.dispose()
 

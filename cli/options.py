@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.embedded.profile import DEFAULT_DATA
+from cli.local.profile import DEFAULT_DATA
 from cli.output import Form
 
 Data = Annotated[

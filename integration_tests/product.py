@@ -14,7 +14,7 @@ from clickhouse_connect.driver.client import Client
 
 from cli.client import connect, rows
 from cli.commands.status import wait_caught_up
-from cli.embedded.profile import Running, find_running
+from cli.local.profile import Running, find_running
 
 CAPTURES = Path(__file__).parent.parent / "tests" / "captures"
 SPANMILL = [sys.executable, "-c", "from cli.main import app; app()"]

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from confluent_kafka import Producer
 
-from cli.embedded.broker import Broker, create_topic
+from cli.local.broker import Broker, create_topic
 from integration_tests.traffic import all_files, renamed, span_count
 from pipelines.jars import fetch, jar_folder, java
 from pipelines.migrate import migrate

@@ -12,7 +12,7 @@ from pipelines.flink.checkpoints import StateMismatch
 from pipelines.flink.jvm import JvmFailed
 from pipelines.flink.local import JobFailed, run_local
 from pipelines.flink.observe import build
-from pipelines.flink.settings import load
+from pipelines.flink.settings import load_local
 from pipelines.jars import JarError
 
 SPEC = Path(__file__).with_suffix(".yaml")
@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--settings", type=Path, required=True, help="JSON object laid over the defaults")
     arguments = parser.parse_args()
     try:
-        settings = load(arguments.spec, arguments.settings)
+        settings = load_local(arguments.spec, arguments.settings)
     except ValidationError as error:
         print(f"{arguments.settings}: {error}", file=sys.stderr)
         return 2

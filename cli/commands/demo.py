@@ -10,8 +10,8 @@ import typer
 
 from cli.client import connect, rows
 from cli.commands.status import wait_caught_up
-from cli.embedded.profile import Profile, Running
-from cli.embedded.supervisor import Supervisor
+from cli.local.embedded import Embedded
+from cli.local.profile import Profile, Running
 from cli.otlp_files import post, read
 from cli.output import Form, dollars, paper, say, seconds, show
 from cli.tree import trace_tree
@@ -55,7 +55,7 @@ def demo(
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spanmill-")))
         profile = Profile(folder.resolve(), http_port=0, grpc_port=0, sql_port=0, quiet_gap_s=1.0)
         say("starting a Kafka broker, the ClickHouse engine, the gateway and the Flink job")
-        supervisor = Supervisor(profile, lambda text: say(f"  {text}"))
+        supervisor = Embedded(profile, lambda text: say(f"  {text}"))
         running = supervisor.start()
         stack.callback(supervisor.stop)
         requests = list(read([SAMPLES]))

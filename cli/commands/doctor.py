@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx2
 import typer
 
-from cli.embedded.ports import is_free
-from cli.embedded.profile import Running, find_running
 from cli.exits import Failure
+from cli.local.ports import is_free
+from cli.local.profile import Running, find_running
 from cli.options import DATA, Data, Output
 from cli.output import Form, show
 from pipelines.jars import SETS, JarError, jar_folder, java, locked, verify

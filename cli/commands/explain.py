@@ -6,9 +6,9 @@ import typer
 from clickhouse_connect.driver.client import Client
 
 from cli.client import Rows, connect, rows
-from cli.embedded.profile import find_running
 from cli.exits import Failure
 from cli.explanation import call, no_call
+from cli.local.profile import find_running
 from cli.options import DATA, Data, Output
 from cli.output import Form, paper, show
 

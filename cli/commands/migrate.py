@@ -7,8 +7,8 @@ import typer
 
 from cli.client import connect
 from cli.control import control
-from cli.embedded.profile import find_running
 from cli.exits import Exit, Failure
+from cli.local.profile import find_running
 from cli.options import DATA, Data, Output
 from cli.output import Form, paper, say, show
 from pipelines.migrate import migrate as migrate_store

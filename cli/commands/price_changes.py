@@ -9,8 +9,8 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from cli.client import connect
 from cli.control import control
-from cli.embedded.profile import find_running
 from cli.exits import Exit, Failure
+from cli.local.profile import find_running
 from cli.options import DATA, Data, Output
 from cli.output import Form, say
 from cli.prices import tables

@@ -7,7 +7,7 @@ import httpx2
 import typer
 from rich.progress import Progress
 
-from cli.embedded.profile import find_running
+from cli.local.profile import find_running
 from cli.options import DATA, Data
 from cli.otlp_files import post, read
 from cli.output import say, talk

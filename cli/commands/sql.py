@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.client import connect, raw, rows
-from cli.embedded.profile import find_running
+from cli.local.profile import find_running
 from cli.options import DATA, Data
 from cli.output import Form, show
 

@@ -4,15 +4,15 @@ import time
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import psutil
 import typer
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error
 
 from cli.client import connect, rows
-from cli.embedded.broker import end_offsets
-from cli.embedded.profile import Running, find_running
 from cli.exits import Exit, Failure
+from cli.local.broker import end_offsets
+from cli.local.process import process_rows
+from cli.local.profile import Running, find_running
 from cli.options import DATA, Data, Output
 from cli.output import Form, paper, say, show
 from schemas.vocabulary.flags import flags
@@ -111,7 +111,7 @@ def status(
         by_org = [{**row, "breaches": [one for one in broken if one["org"] == row["org"]]} for row in complete.rows]
         show(by_org, [*complete.columns, "breaches"], output)
         return
-    show(_processes(running), ["process", "pid", "state", "memory_mb"], output, "processes")
+    show(process_rows(running.pids), ["process", "pid", "state", "memory_mb"], output, "processes")
     paper.print()
     show(complete.rows, complete.columns, output, "completeness (spans)")
     paper.print()
@@ -130,17 +130,3 @@ def breaches(client: Client) -> list[dict[str, Any]]:
          "spans": row["spans"]}
         for row in found
     ]  # fmt: skip
-
-
-def _processes(running: Running) -> list[dict[str, Any]]:
-    return [_process(name, pid) for name, pid in running.pids.items()]
-
-
-def _process(name: str, pid: int) -> dict[str, Any]:
-    """The process with all that it started: the job's memory is its JVM's."""
-    try:
-        tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        memory = sum(process.memory_info().rss for process in tree)
-        return {"process": name, "pid": pid, "state": "running", "memory_mb": memory // 2**20}
-    except psutil.Error:
-        return {"process": name, "pid": pid, "state": "ended", "memory_mb": None}

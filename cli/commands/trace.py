@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from cli.client import connect, rows
-from cli.embedded.profile import find_running
 from cli.exits import Failure
+from cli.local.profile import find_running
 from cli.options import DATA, Data, Output
 from cli.output import Form, paper, show
 from cli.tree import trace_tree

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cli.embedded.profile import Profile, Running
-from cli.embedded.supervisor import Supervisor
+from cli.local.embedded import Embedded
+from cli.local.profile import Profile, Running
 from cli.options import DATA, Data
 from cli.output import paper, say
 
@@ -43,7 +43,7 @@ def up(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    supervisor = Supervisor(profile, say)
+    supervisor = Embedded(profile, say)
     running = supervisor.start()
     paper.print(banner(running, profile), markup=False)
     while not stop.wait(_WATCH_S):

@@ -9,8 +9,8 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from cli.client import connect
-from cli.embedded.profile import find_running
 from cli.exits import Exit, Failure
+from cli.local.profile import find_running
 from cli.output import Form, say, show
 from cli.prices import tables
 from cli.prices.statements import read_time

@@ -14,6 +14,7 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ListStateDescriptor
 
 from pipelines.flink.context import Context
+from pipelines.flink.ship import Shipped
 from pipelines.flink.source import Record, raw_table
 from pipelines.flink.task import begin_task
 from schemas.arrow import to_ipc
@@ -23,7 +24,7 @@ _RECORDS = "records"
 _LONGEST_LINGER = 5  # times `linger_ms`
 
 
-class Batcher(KeyedProcessFunction):
+class Batcher(Shipped, KeyedProcessFunction):
     """Element: a Record as a row. Emits BATCH."""
 
     def __init__(self, topic: str, batch_bytes: int, linger_ms: int) -> None:

@@ -14,6 +14,7 @@ from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor
 
 from pipelines.flink.context import Context
+from pipelines.flink.ship import Shipped
 from pipelines.flink.task import begin_task
 from pipelines.stateless import split_by_bucket
 from schemas.arrow import from_ipc, to_ipc
@@ -57,7 +58,7 @@ class Segments(Mapping[str, bytes]):
         return sum(1 for _ in self)
 
 
-class FoldOperator(KeyedProcessFunction):
+class FoldOperator(Shipped, KeyedProcessFunction):
     """Element: (channel, bucket, rows as Arrow IPC). Emits (table, 0, rows as Arrow IPC), empty tables left out.
 
     `make_fold` runs once in each task; it must be importable, not a closure of the job's script. What the fold says

@@ -5,6 +5,7 @@ written; and it would outlive a killed parent until its next look.
 """
 
 import ctypes
+import logging
 import os
 import signal
 import struct
@@ -23,6 +24,8 @@ from pipelines.jars import java
 _FLINK = Path(pyflink.__file__).parent
 _LOGGING = Path(__file__).parent.parent.parent / "flink-conf" / "log4j.properties"
 _PR_SET_PDEATHSIG = 1
+
+END_S = 10.0
 
 
 class JvmFailed(Exception):
@@ -49,6 +52,18 @@ def start_jvm(jars: Sequence[Path], log: Path, heap_mb: int) -> subprocess.Popen
     # Python runs in the Java process: the client need not load Beam to serve workers that nobody starts.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112, PyFlink reads it so
     return process
+
+
+def end_jvm(process: subprocess.Popen[bytes]) -> None:
+    """Stops the Java process; after this PyFlink is of no use to this process any more."""
+    # From here on py4j would log an error for each Java object that Python still holds.
+    logging.disable(logging.ERROR)
+    process.terminate()
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _command(jars: Sequence[Path], log: Path, heap_mb: int) -> list[str]:

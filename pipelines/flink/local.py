@@ -1,7 +1,6 @@
 """Runs a job in a Flink of its own (MiniCluster, thread mode) from the newest checkpoint until it is told to stop."""
 
 import json
-import logging
 import shutil
 import sys
 import sysconfig
@@ -9,7 +8,7 @@ import threading
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import Popen, TimeoutExpired
+from subprocess import Popen
 
 from py4j.protocol import Py4JError
 from pyflink.common import CompletableFuture, Configuration
@@ -18,15 +17,14 @@ from pyflink.datastream import StreamExecutionEnvironment
 from ruamel.yaml import YAML
 
 from pipelines.flink.checkpoints import newest, pin, prune
-from pipelines.flink.jvm import JvmFailed, start_jvm
-from pipelines.flink.settings import ObserveSettings
+from pipelines.flink.jvm import END_S, JvmFailed, end_jvm, start_jvm
+from pipelines.flink.settings import LocalSettings, ObserveSettings
 from pipelines.jars import fetch, jar_folder
 from pipelines.ports import free_port
 
 _PROJECT = Path(__file__).parent.parent.parent
 _PROFILE = _PROJECT / "flink-conf" / "embedded.yaml"
 _POLL_S = 0.1
-_END_S = 10.0
 
 Build = Callable[[StreamExecutionEnvironment, ObserveSettings], None]
 
@@ -35,7 +33,7 @@ class JobFailed(Exception):
     """The job ended although nobody stopped it; carries Flink's reason."""
 
 
-def run_local(name: str, build: Build, settings: ObserveSettings, stop: threading.Event) -> None:
+def run_local(name: str, build: Build, settings: LocalSettings, stop: threading.Event) -> None:
     """Runs until `stop` is set; says `ready ...` on standard output when all tasks run.
 
     State, logs and scratch files are in `settings.folder`; the next run on it goes on where this one was.
@@ -55,10 +53,10 @@ def run_local(name: str, build: Build, settings: ObserveSettings, stop: threadin
         _watch(client, jvm, f"http://127.0.0.1:{port}", stop)
         client.cancel().result()
     finally:
-        _end(jvm)
+        end_jvm(jvm)
 
 
-def configuration(settings: ObserveSettings, port: int) -> Configuration:
+def configuration(settings: LocalSettings, port: int) -> Configuration:
     """The embedded profile, and what the settings and this machine add to it."""
     options = {key: str(value) for key, value in YAML(typ="safe").load(_PROFILE).items()}
     options |= {
@@ -89,7 +87,7 @@ def _watch(client: JobClient, jvm: Popen[bytes], rest: str, stop: threading.Even
             if ended.done():
                 raise JobFailed(_reason(ended))
         except (Py4JError, ConnectionError) as error:
-            raise JvmFailed(f"Java ended with {jvm.wait(_END_S)}") from error
+            raise JvmFailed(f"Java ended with {jvm.wait(END_S)}") from error
         if not ready and _all_running(f"{rest}/jobs/{job}"):
             ready = True
             print(f"ready job={job} rest={rest}", flush=True)
@@ -109,17 +107,6 @@ def _reason(ended: CompletableFuture) -> str:
     except Exception as error:  # py4j makes a class of its own for every Java exception
         return str(error)
     return "its input ended"
-
-
-def _end(jvm: Popen[bytes]) -> None:
-    # From here on py4j would log an error for each Java object that Python still holds.
-    logging.disable(logging.ERROR)
-    jvm.terminate()
-    try:
-        jvm.wait(_END_S)
-    except TimeoutExpired:
-        jvm.kill()
-        jvm.wait()
 
 
 def _made(folder: Path) -> Path:

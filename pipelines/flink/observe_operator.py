@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pyflink.datastream import OutputTag, ProcessFunction, RuntimeContext
 
 from pipelines.flink.fold_operator import ELEMENT
+from pipelines.flink.ship import Shipped
 from pipelines.flink.task import begin_task
 from pipelines.price_feed import PriceFeed
 from pipelines.stateless import FACTS, observe_records, split_by_bucket, trace_buckets
@@ -22,7 +23,7 @@ _COUNTED_MESSAGES = 100_000
 SKELETONS = OutputTag("skeletons", ELEMENT)
 
 
-class ObserveOperator(ProcessFunction):
+class ObserveOperator(Shipped, ProcessFunction):
     """Element: Arrow IPC of RAW. Emits (table, 0, rows) in the order of writing; skeletons as a side output.
 
     prices: the store whose contracts hold; None: the default book alone.

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
@@ -23,7 +23,6 @@ class ObserveSettings(BaseModel):
     topic: str
     store_url: str  # ClickHouse HTTP protocol
     database: str
-    folder: Path  # checkpoints, logs and scratch files of a local run
     parallelism: Annotated[int, Field(ge=1, le=MAX_PARALLELISM)]
     buckets: Annotated[int, Field(ge=1, le=MAX_PARALLELISM)]  # fixed for the life of the state
     batch_bytes: _Count
@@ -32,14 +31,26 @@ class ObserveSettings(BaseModel):
     checkpoint_s: _Positive
     quiet_gap_s: _Positive
     horizon_s: _Positive
-    heap_mb: _Count
     limits: Limits = LIMITS
 
 
-def load(spec: Path, settings: Path) -> ObserveSettings:
-    """The `settings` of the YAML spec, overlaid with the JSON object in `settings`.
+class LocalSettings(ObserveSettings):
+    """And what a run in a Flink of its own needs."""
+
+    folder: Path  # checkpoints, logs and scratch files
+    heap_mb: _Count
+
+
+def load_local(spec: Path, settings: Path) -> LocalSettings:
+    """The `settings` and `local` sections of the YAML spec, overlaid with the JSON object in the file `settings`.
 
     Raises pydantic.ValidationError naming what is missing, unknown or out of range.
     """
-    defaults = YAML(typ="safe").load(spec)["settings"]
-    return ObserveSettings.model_validate({**defaults, **json.loads(settings.read_text())})
+    asked = {**defaults(spec, "local"), **json.loads(settings.read_text())}
+    return LocalSettings.model_validate(asked)
+
+
+def defaults(spec: Path, place: str) -> dict[str, Any]:
+    """What the YAML spec says for `place`, local or cluster."""
+    sections = YAML(typ="safe").load(spec)
+    return {**sections["settings"], **sections[place]}

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyflink.datastream import ProcessFunction, RuntimeContext
 
 from pipelines.flink.fold_operator import Element
+from pipelines.flink.ship import Shipped
 from pipelines.flink.task import begin_task
 from pipelines.sinks import RefusedRows, StoreSink
 from pipelines.store import StoreSettings
@@ -18,7 +19,7 @@ from schemas.arrow import DEAD_LETTERS, from_ipc, to_ipc
 from transforms.isolate import isolate
 
 
-class StoreWriter(ProcessFunction):
+class StoreWriter(Shipped, ProcessFunction):
     """Element: (table, bucket, rows as Arrow IPC). Emits nothing."""
 
     def __init__(self, url: str, database: str) -> None:

@@ -25,3 +25,32 @@ keys = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("revoked_at", sa.BigInteger),
 )
+
+job_revisions = sa.Table(
+    "job_revisions",
+    metadata,
+    sa.Column("job", sa.String(63), primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("target", sa.String(15), nullable=False),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("code", sa.CHAR(64), nullable=False),
+    sa.Column("graph", sa.Text, nullable=False),
+    sa.Column("state", sa.String(15), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("flink_job", sa.String(63), nullable=False),
+    sa.Column("started_from", sa.Text, nullable=False),
+    sa.Column("savepoint", sa.Text, nullable=False),
+    sa.Column("operator", sa.String(255), nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("changed_at", sa.BigInteger, nullable=False),
+)
+
+job_locks = sa.Table(
+    "job_locks",
+    metadata,
+    sa.Column("job", sa.String(63), primary_key=True),
+    sa.Column("holder", sa.String(255), nullable=False),
+    sa.Column("token", sa.CHAR(32), nullable=False),
+    sa.Column("taken_at", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cli.commands.prices import commands
-from cli.embedded.profile import Running
 from cli.exits import Exit, Failure
+from cli.local.profile import Running
 from cli.prices import tables
 from cli.prices.lines import FileRefused, Line, read_lines
 from cli.prices.statements import Statements, read_statements, read_time
@@ -337,7 +337,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with running_store(folder / "store") as process:
         with connect_creating(process.settings) as client:
             migrate(client, CLICKHOUSE, NOW)
-        Running(1, "", "", process.url, "", "", {}).save(folder)
+        Running(1, "", "", process.url, "", "", f"sqlite:///{folder}/control.db", {}).save(folder)
         yield folder
 
 

@@ -7,7 +7,7 @@ from pyflink.datastream import StreamExecutionEnvironment
 
 from pipelines.flink.local import configuration
 from pipelines.flink.observe import assemble_settings, bill_settings, build
-from pipelines.flink.settings import load
+from pipelines.flink.settings import load_local
 
 SPEC = Path(__file__).parents[3] / "jobs" / "observe.yaml"
 
@@ -16,7 +16,7 @@ SPEC = Path(__file__).parents[3] / "jobs" / "observe.yaml"
 def settings(tmp_path):
     asked = {"brokers": "127.0.0.1:9", "store_url": "http://127.0.0.1:9", "folder": str(tmp_path)}
     (tmp_path / "settings.json").write_text(json.dumps(asked))
-    return load(SPEC, tmp_path / "settings.json")
+    return load_local(SPEC, tmp_path / "settings.json")
 
 
 @pytest.fixture

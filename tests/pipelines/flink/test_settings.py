@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipelines.flink.settings import load
+from pipelines.flink.settings import load_local
 
 SPEC = Path(__file__).parents[3] / "jobs" / "observe.yaml"
 ASKED = {"brokers": "b:1", "store_url": "http://s:1", "folder": "/data"}
@@ -12,7 +12,7 @@ ASKED = {"brokers": "b:1", "store_url": "http://s:1", "folder": "/data"}
 
 def _load(tmp_path, asked):
     (tmp_path / "settings.json").write_text(json.dumps(asked))
-    return load(SPEC, tmp_path / "settings.json")
+    return load_local(SPEC, tmp_path / "settings.json")
 
 
 def test_the_settings_file_is_laid_over_the_spec(tmp_path):

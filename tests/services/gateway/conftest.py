@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.embedded.broker import Broker
+from cli.local.broker import Broker
 from tests.services.gateway.harness import Gateway, make_gateway, new_broker
 
 

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from cli.embedded.broker import Broker, create_topic, end_offsets
-from cli.embedded.process import Child
+from cli.local.broker import Broker, create_topic, end_offsets
+from cli.local.process import Child
 from pipelines.jars import fetch, jar_folder, java
 from services.control.database import open_database
 from services.control.migrate import migrate

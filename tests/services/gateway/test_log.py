@@ -3,7 +3,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from cli.embedded.broker import Broker, create_topic
+from cli.local.broker import Broker, create_topic
 from services.gateway.answers import Refusal, Refused
 from services.gateway.log import Log
 from tests.services.gateway.harness import read_topic

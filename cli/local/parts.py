@@ -1,4 +1,4 @@
-"""The children of the embedded profile: how each is started and where its settings are written."""
+"""The parts that are Python of ours: how each is started and where its settings are written."""
 
 import json
 import sys
@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cli.embedded.process import Child
-from cli.embedded.profile import TOPIC, Profile, control_url
 from cli.exits import Exit, Failure
+from cli.local.process import Child
+from cli.local.profile import TOPIC, Profile
 from pipelines.jars import JarError, fetch, jar_folder
 from pipelines.migrate import migrate as migrate_store
 from pipelines.store import StoreSettings, connect_creating
@@ -34,10 +34,10 @@ def store(profile: Profile, port: int) -> Child:
     return _python("store", args, profile, _BACKGROUND)
 
 
-def gateway(profile: Profile, broker: str, http_port: int, grpc_port: int) -> Child:
+def gateway(profile: Profile, broker: str, control: str, http_port: int, grpc_port: int) -> Child:
     settings = {
         "brokers": broker,
-        "control_url": control_url(profile.data),
+        "control_url": control,
         "topic": TOPIC,
         "http_host": profile.host,
         "http_port": http_port,
@@ -68,13 +68,14 @@ def _python(name: str, args: list[str], profile: Profile, nice: int = 0) -> Chil
 
 def _write(profile: Profile, name: str, settings: dict[str, object]) -> str:
     path = profile.data / f"{name}.json"
+    path.touch(0o600)
     path.write_text(json.dumps(settings, indent=1))
     return str(path)
 
 
-def migrate(profile: Profile, store_url: str) -> None:
+def migrate(control: str, store_url: str) -> None:
     """Brings the control database and the store's schema up to date."""
-    engine = open_database(control_url(profile.data))
+    engine = open_database(control)
     migrate_control(engine, time.time_ns())
     engine.dispose()
     try:

@@ -11,8 +11,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from cli.embedded.process import Child
 from cli.exits import Exit, Failure
+from cli.local.process import Child
 from pipelines.ports import free_port
 
 # A request of the gateway's limit (20 MiB) must fit into one record.

@@ -1,4 +1,4 @@
-"""One child process of the embedded profile: its own session, its own log, gone when the command is gone."""
+"""One child process of a local profile: its own session, its own log, gone when the command is gone."""
 
 import ctypes
 import os
@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from cli.exits import Exit, Failure
 
@@ -26,14 +29,22 @@ def _prepare(nice: int) -> None:
 class Child:
     """A process that says `ready ...` on its output once it serves.
 
-    nice: how much it stands back for others when the processors are busy, 0 to 19.
+    nice: how much it stands back for others when the processors are busy, 0 to 19. account: whose process it is, the
+    caller's when None.
     """
 
     def __init__(
-        self, name: str, args: Sequence[str], log: Path, env: Mapping[str, str] | None = None, nice: int = 0
+        self,
+        name: str,
+        args: Sequence[str],
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        nice: int = 0,
+        account: str | None = None,
     ) -> None:
         self.name = name
         self.nice = nice
+        self.account = account
         self.args = list(args)
         self.log = log
         self.env = {**os.environ, **(env or {})}
@@ -51,6 +62,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=self.env,
                 start_new_session=True,
+                user=self.account,
                 preexec_fn=partial(_prepare, self.nice),
             )
 
@@ -105,3 +117,17 @@ class Child:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+def process_rows(pids: Mapping[str, int]) -> list[dict[str, Any]]:
+    """What runs, a row a process: process, pid, state (running|ended), memory_mb (of all that it started too)."""
+    return [_process_row(name, pid) for name, pid in pids.items()]
+
+
+def _process_row(name: str, pid: int) -> dict[str, Any]:
+    try:
+        tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        memory = sum(process.memory_info().rss for process in tree)
+        return {"process": name, "pid": pid, "state": "running", "memory_mb": memory // 2**20}
+    except psutil.Error:
+        return {"process": name, "pid": pid, "state": "ended", "memory_mb": None}

@@ -1,4 +1,4 @@
-"""The data folder belongs to one `spanmill up` at a time; what a killed one left running is ended first."""
+"""A data folder belongs to one supervisor at a time, and to one profile; what a killed one left running is ended."""
 
 import fcntl
 import json
@@ -12,8 +12,11 @@ import psutil
 from cli.exits import Exit, Failure
 
 
-def hold(data: Path) -> IO[str]:
-    """Locks `data` (made when missing) until the file returned is closed. Raises Failure when another holds it."""
+def hold(data: Path, profile: str) -> IO[str]:
+    """Locks `data` (made when missing) until the file returned is closed.
+
+    Raises Failure when another holds it, or when the folder was begun by another profile.
+    """
     data.mkdir(parents=True, exist_ok=True)
     lock = (data / "lock").open("a+")
     try:
@@ -31,7 +34,37 @@ def hold(data: Path) -> IO[str]:
     lock.write(str(os.getpid()))
     lock.flush()
     end_left_overs(data)
+    try:
+        _claim(data, profile)
+    except Failure:
+        lock.close()
+        raise
     return lock
+
+
+def is_held(data: Path) -> bool:
+    """Whether a supervisor runs on `data`."""
+    try:
+        with (data / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def _claim(data: Path, profile: str) -> None:
+    """The profiles keep control data and the jobs' state in different places: a folder stays with its first one."""
+    marker = data / "profile"
+    if not marker.exists():
+        marker.write_text("embedded" if (data / "control.db").exists() else profile)
+    if (begun := marker.read_text()) != profile:
+        raise Failure(
+            f"the data folder {data} belongs to the {begun} profile",
+            "choose another folder with --data",
+            Exit.REFUSED,
+        )
 
 
 def end_left_overs(data: Path) -> list[int]:

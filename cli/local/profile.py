@@ -1,7 +1,7 @@
-"""Where the embedded profile keeps its data and where it listens."""
+"""What the two profiles of this machine, embedded and cluster, were asked for, and where a running one listens."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cli.exits import Exit, Failure
@@ -11,8 +11,8 @@ PARTITIONS = 4
 DEFAULT_DATA = Path(".spanmill")
 
 
-def control_url(data: Path) -> str:
-    """The control database of a data folder."""
+def sqlite_url(data: Path) -> str:
+    """The control database of an embedded data folder."""
     return f"sqlite:///{data / 'control.db'}"
 
 
@@ -34,8 +34,17 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class ClusterProfile(Profile):
+    """What `spanmill cluster up` was asked for."""
+
+    flink_port: int = 8081
+    task_managers: int = 2
+    state_backend: str = "hashmap"
+
+
+@dataclass(frozen=True)
 class Running:
-    """What a running `spanmill up` wrote down for the other commands: `run.json` in the data folder."""
+    """What a running profile wrote down for the other commands: `run.json` in the data folder."""
 
     pid: int
     gateway: str  # http://host:port
@@ -43,10 +52,16 @@ class Running:
     store: str  # http://host:port
     broker: str  # host:port
     topic: str
+    control: str  # SQLAlchemy URL
     pids: dict[str, int]
+    flink: str = ""  # REST of the session cluster, http://host:port; '' when embedded
+    checkpoints: str = ""  # URI of the folder that the cluster keeps checkpoints in, "" when embedded
+    savepoints: str = ""
+    metrics: dict[str, str] = field(default_factory=dict)  # process -> http://host:port/metrics
 
     def save(self, data: Path) -> None:
         part = data / "run.json.part"
+        part.touch(0o600)  # the control database's URL has its password
         part.write_text(json.dumps(asdict(self), indent=1))
         part.replace(data / "run.json")
 

@@ -1,0 +1,47 @@
+"""The embedded profile: broker, store, gateway and the observe job in a Flink of its own."""
+
+from collections.abc import Sequence
+
+from cli.local import parts
+from cli.local.broker import Broker, create_topic
+from cli.local.profile import PARTITIONS, TOPIC, sqlite_url
+from cli.local.supervisor import Supervisor
+from pipelines.jars import java
+from pipelines.ports import free_port
+
+
+class Embedded(Supervisor):
+    """What `spanmill up` runs."""
+
+    name = "embedded"
+
+    def _start(self) -> dict[str, object]:
+        profile = self.profile
+        self._require_ports(
+            (profile.http_port, "OTLP/HTTP", "--http-port"),
+            (profile.grpc_port, "OTLP/gRPC", "--grpc-port"),
+            (profile.sql_port, "SQL", "--sql-port"),
+        )
+        control = sqlite_url(profile.data)
+        broker = Broker(profile.data / "broker", java(), parts.jars("broker", self.say), profile.logs / "broker.log")
+        store_port = profile.sql_port or free_port()
+        store = parts.store(profile, store_port)
+        self._launch(broker, store)
+        self._wait(broker, store)
+        create_topic(broker.address, TOPIC, PARTITIONS)
+        parts.migrate(control, f"http://127.0.0.1:{store_port}")
+        ports = (profile.http_port or free_port(), profile.grpc_port or free_port())
+        gateway = parts.gateway(profile, broker.address, control, *ports)
+        job = parts.observe(profile, broker.address, f"http://127.0.0.1:{store_port}")
+        self._launch(gateway, job)
+        self._wait(gateway, job)
+        return {
+            "gateway": f"http://{profile.host}:{ports[0]}",
+            "grpc": f"{profile.host}:{ports[1]}",
+            "store": f"http://127.0.0.1:{store_port}",
+            "broker": broker.address,
+            "control": control,
+        }
+
+    def _stop_order(self) -> Sequence[str]:
+        return ("gateway", "observe", "store", "broker")
