@@ -88,7 +88,7 @@ def _full_speed(running: Running, say) -> list[Figure]:
 
 def _when(running: Running, reached: Callable[[Progress], bool]) -> float:
     """The unix time at which the job had come so far."""
-    client = connect(running.store)
+    client = connect(running)
     while not reached(progress(client, running)):
         time.sleep(0.2)
     return time.time()
@@ -112,7 +112,7 @@ def _steady(running: Running, say) -> list[Figure]:
 
 def _freshness(running: Running, poster: subprocess.Popen[str]) -> tuple[list[float], list[float]]:
     """Seconds from the acknowledgement of a probe to its sight in `spans` and in `traces`, under the poster's load."""
-    client = connect(running.store)
+    client = connect(running)
     waiting: dict[str, tuple[str, float]] = {}
     seen: dict[str, list[float]] = {"spans": [], "traces": []}
     last = 0.0
@@ -138,7 +138,7 @@ def _at(ordered: list[float], quantile: float) -> float:
 
 
 def _disk(running: Running) -> list[Figure]:
-    client = connect(running.store)
+    client = connect(running)
     for table in ("spans_data", "messages_data", "traces_data", "usage_data"):
         client.command(f"OPTIMIZE TABLE {table} FINAL")
     sizes = rows(

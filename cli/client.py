@@ -3,24 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
 from cli.exits import Exit, Failure
+from cli.local.profile import Running
+from pipelines.store import connect as connect_store
 
-DATABASE = "spanmill"
 
-
-def connect(store: str) -> Client:
-    """A client of the store at http://host:port. Raises Failure when it does not answer."""
-    address = urlsplit(store)
+def connect(running: Running) -> Client:
+    """A client of the store of a running instance. Raises Failure when it does not answer."""
     try:
-        return clickhouse_connect.get_client(host=address.hostname, port=address.port, database=DATABASE)
+        return connect_store(running.store_settings)
     except OperationalError as error:
-        raise Failure(f"the store at {store} does not answer", "spanmill up", Exit.CANNOT_CONNECT) from error
+        raise Failure(f"the store at {running.store} does not answer", "spanmill up", Exit.CANNOT_CONNECT) from error
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from cli.commands import cluster, demo, doctor, explain, keys, migrate, orgs, prices, send, sql, status, trace, up
+from cli.commands import cluster, demo, doctor, explain, jobs, keys, migrate, orgs, prices, send, sql, status, trace, up
 from cli.exits import Failure
 from cli.output import talk
 
@@ -18,6 +18,7 @@ commands = typer.Typer(
 for module in (demo, up, send, status, trace, explain, sql, migrate, doctor):
     module.register(commands)
 commands.add_typer(cluster.commands, name="cluster")
+commands.add_typer(jobs.commands, name="job")
 commands.add_typer(orgs.commands, name="org")
 commands.add_typer(keys.commands, name="key")
 commands.add_typer(prices.commands, name="price")

@@ -81,7 +81,7 @@ class Product:
 
     @property
     def store(self) -> Client:
-        return connect(self.running.store)
+        return connect(self.running)
 
     def rows(self, sql: str, **parameters: object) -> list[dict]:
         return rows(self.store, sql, parameters).rows

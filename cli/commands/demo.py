@@ -72,7 +72,7 @@ def _libraries() -> list[str]:
 
 
 def _print(running: Running) -> None:
-    client = connect(running.store)
+    client = connect(running)
     recent = rows(client, _RECENT).rows
     shown = [
         {

@@ -55,7 +55,7 @@ def explain(
 
       spanmill explain 00f067 -o json
     """
-    client = connect(find_running(data).store)
+    client = connect(find_running(data))
     asked = {"id": id_.strip().lower(), "org": org}
     if not asked["id"]:
         raise Failure("no id was given", "spanmill sql 'SELECT span_id, name FROM spans LIMIT 10' lists some")

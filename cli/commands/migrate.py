@@ -36,7 +36,7 @@ def migrate(
 
       spanmill migrate --dry-run
     """
-    client = connect(find_running(data).store)
+    client = connect(find_running(data))
     try:
         if dry_run:
             paper.print(sql(plan(client, CLICKHOUSE)), markup=False)

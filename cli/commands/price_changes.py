@@ -120,7 +120,7 @@ def _record(lines: list[Line], new: bool, reason: str, actor: str, data: Path, f
     if not reason.strip():
         raise Failure("--reason is empty: say why, for those who read the history", code=Exit.USAGE)
     stated = read_statements(lines, compile_book(), new)
-    client = connect(find_running(data).store)
+    client = connect(find_running(data))
     for warning in [*stated.warnings, *_strangers(stated.contracts, data)]:
         say(f"note: {warning}")
     known = entries_of(client)

@@ -38,7 +38,7 @@ def sql(
       spanmill sql "SELECT * FROM spans" -o parquet > spans.parquet
     """
     text = sys.stdin.read() if query == "-" else query
-    client = connect(find_running(data).store)
+    client = connect(find_running(data))
     if output is SqlForm.parquet:
         sys.stdout.buffer.write(raw(client, text, "Parquet"))
         return

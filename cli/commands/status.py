@@ -10,7 +10,7 @@ from clickhouse_connect.driver.exceptions import Error
 
 from cli.client import connect, rows
 from cli.exits import Exit, Failure
-from cli.local.broker import end_offsets
+from cli.kafka import brokers_of
 from cli.local.process import process_rows
 from cli.local.profile import Running, find_running
 from cli.options import DATA, Data, Output
@@ -52,7 +52,7 @@ class Progress:
 
 def progress(client: Client, running: Running) -> Progress:
     """Compares the log's end with the records and traces in the store."""
-    ends = end_offsets(running.broker, running.topic)
+    ends = brokers_of(running.broker, running.kafka).end_offsets(running.topic)
     seen = rows(
         client,
         "SELECT partition, count() AS n FROM requests WHERE topic = {t:String} GROUP BY 1",
@@ -72,7 +72,7 @@ def wait_caught_up(running: Running, timeout: float) -> None:
     last, since = "the store did not answer", None
     while time.monotonic() < deadline:
         try:
-            now = progress(connect(running.store), running)
+            now = progress(connect(running), running)
             since = (since or time.monotonic()) if now.caught_up else None
             if since and time.monotonic() >= since + _SETTLE_S:
                 return
@@ -103,7 +103,7 @@ def status(
     running = find_running(data)
     if until_caught_up:
         wait_caught_up(running, timeout)
-    client = connect(running.store)
+    client = connect(running)
     now = progress(client, running)
     complete = rows(client, "SELECT * FROM completeness ORDER BY org")
     broken = breaches(client)

@@ -31,7 +31,7 @@ def trace(
       spanmill trace 5b8eff -o json
     """
     found = rows(
-        connect(find_running(data).store),
+        connect(find_running(data)),
         "SELECT * FROM traces WHERE startsWith(trace_id, {id:String}) AND ({org:String} = '' OR org = {org:String})"
         " ORDER BY start_time DESC LIMIT 2",
         {"id": trace_id.lower(), "org": org},

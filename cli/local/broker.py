@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -135,16 +135,3 @@ def create_topic(address: str, topic: str, partitions: int) -> None:
         "flush.messages": "1",
     }
     admin.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result(30)
-
-
-def end_offsets(address: str, topic: str) -> dict[int, int]:
-    """Partition -> the offset that the next record will get. Raises Failure when the broker does not answer."""
-    client = Consumer({"bootstrap.servers": address, "group.id": "spanmill-status", "log_level": 0})
-    try:
-        partitions = client.list_topics(topic, timeout=10).topics[topic].partitions
-        return {p: client.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
-    except KafkaException as error:
-        what = f"the broker at {address} did not answer: {error}"
-        raise Failure(what, "spanmill up", Exit.CANNOT_CONNECT) from error
-    finally:
-        client.close()

@@ -64,6 +64,7 @@ class Cluster(Supervisor):
             "flink": rest,
             "checkpoints": flink.checkpoints,
             "savepoints": flink.savepoints,
+            "code": (data / "code").resolve().as_uri(),
             "metrics": {"gateway": f"{gateway_url}/metrics"}
             | {name: f"http://127.0.0.1:{port}/metrics" for name, port in metrics.items()},
         }

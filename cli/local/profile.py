@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cli.exits import Exit, Failure
+from pipelines.store import StoreSettings
 
 TOPIC = "spans.raw"
+DATABASE = "spanmill"
 PARTITIONS = 4
 DEFAULT_DATA = Path(".spanmill")
 
@@ -57,7 +59,15 @@ class Running:
     flink: str = ""  # REST of the session cluster, http://host:port; '' when embedded
     checkpoints: str = ""  # URI of the folder that the cluster keeps checkpoints in, "" when embedded
     savepoints: str = ""
+    store_user: str = "default"
+    store_password: str = ""
+    code: str = ""  # URI of the folder that keeps the code of jobs
+    kafka: dict[str, str] = field(default_factory=dict)  # how clients prove themselves (schemas/kafka.py)
     metrics: dict[str, str] = field(default_factory=dict)  # process -> http://host:port/metrics
+
+    @property
+    def store_settings(self) -> StoreSettings:
+        return StoreSettings(self.store, self.store_user, self.store_password, DATABASE)
 
     def save(self, data: Path) -> None:
         part = data / "run.json.part"

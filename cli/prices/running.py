@@ -21,7 +21,7 @@ from schemas.prices.contracts import Entry
 
 def known_entries(data: Path) -> list[Entry]:
     """All contracts that were recorded. Raises Failure when nothing runs or the store refuses."""
-    return entries_of(connect(find_running(data).store))
+    return entries_of(connect(find_running(data)))
 
 
 def entries_of(client: Client) -> list[Entry]:

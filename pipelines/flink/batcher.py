@@ -18,9 +18,11 @@ from pipelines.flink.ship import Shipped
 from pipelines.flink.source import Record, raw_table
 from pipelines.flink.task import begin_task
 from schemas.arrow import to_ipc
+from transforms.segments import UnknownSchemaVersion
 
 BATCH = Types.PRIMITIVE_ARRAY(Types.BYTE())  # Arrow IPC, schema RAW
-_RECORDS = "records"
+RECORDS = "records"
+SCHEMA_VERSION = 1  # of a record in state: (version, *Record)
 _LONGEST_LINGER = 5  # times `linger_ms`
 
 
@@ -35,14 +37,14 @@ class Batcher(Shipped, KeyedProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         begin_task()
-        self._records = runtime_context.get_list_state(ListStateDescriptor(_RECORDS, Types.PICKLED_BYTE_ARRAY()))
+        self._records = runtime_context.get_list_state(ListStateDescriptor(RECORDS, Types.PICKLED_BYTE_ARRAY()))
         # Key -> (bytes, deadline) of its open batch. Not in the checkpoint: after a restore the timers, which
         # are, send whatever the state holds.
         self._open: dict[int, tuple[int, int]] = {}
 
     def process_element(self, value, ctx: Context) -> Iterator[bytes]:
         record = Record(*value)
-        self._records.add(tuple(record))
+        self._records.add((SCHEMA_VERSION, *record))
         key = ctx.get_current_key()
         size, deadline = self._open.get(key) or (0, self._set_timer(ctx))
         size += len(record.body or b"")
@@ -63,7 +65,7 @@ class Batcher(Shipped, KeyedProcessFunction):
         return deadline
 
     def _send(self, ctx: Context) -> Iterator[bytes]:
-        records = [Record(*record) for record in self._records.get() or ()]
+        records = [_read(stored) for stored in self._records.get() or ()]
         self._records.clear()
         self._open.pop(ctx.get_current_key(), None)
         if records:
@@ -72,3 +74,11 @@ class Batcher(Shipped, KeyedProcessFunction):
             # `observe` is fused to this operator: control comes back when the batch has been through it.
             yield to_ipc(raw_table(self._topic, records))
             self._took_ms = timers.current_processing_time() - began
+
+
+def _read(stored: tuple) -> Record:
+    """A record from state. Raises UnknownSchemaVersion."""
+    version, *fields = stored if len(stored) > len(Record._fields) else (SCHEMA_VERSION, *stored)
+    if version != SCHEMA_VERSION:
+        raise UnknownSchemaVersion(f"state has schema version {version}, this code reads {SCHEMA_VERSION}")
+    return Record(*fields)

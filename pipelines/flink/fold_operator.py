@@ -25,7 +25,7 @@ Element = tuple[str, int, bytes]
 # (channel, bucket, Arrow IPC): what flows between operators.
 ELEMENT = Types.TUPLE([Types.STRING(), Types.LONG(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
 
-_SEGMENTS = "segments"
+SEGMENTS = "segments"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class FoldOperator(Shipped, KeyedProcessFunction):
         self._fold = self._make_fold()
         self._tag = OutputTag(self._feed.channel, ELEMENT) if self._feed else None
         self._segments = runtime_context.get_map_state(
-            MapStateDescriptor(_SEGMENTS, Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+            MapStateDescriptor(SEGMENTS, Types.STRING(), Types.PICKLED_BYTE_ARRAY())
         )
 
     def process_element(self, value: Element, ctx: Context) -> Iterator:

@@ -14,18 +14,27 @@ from pyflink.common import Types
 from pyflink.datastream import DataStream, OutputTag, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
+from pipelines.flink import batcher, fold_operator
 from pipelines.flink.batcher import BATCH, Batcher
 from pipelines.flink.fold_operator import ELEMENT, Feed, FoldOperator
 from pipelines.flink.keys import MAX_PARALLELISM, spread_keys
 from pipelines.flink.observe_operator import SKELETONS, ObserveOperator
 from pipelines.flink.settings import ObserveSettings
 from pipelines.flink.sink import StoreWriter
-from pipelines.flink.source import kafka_records
+from pipelines.flink.source import group_of, kafka_records
 from pipelines.store import StoreSettings
+from transforms import segments
 from transforms.bill import BillSettings, call_buckets, make_bill
 from transforms.traces import AssembleSettings, make_assemble
 
 CLAIMS = OutputTag("claims", ELEMENT)
+
+# The keyed states by uid and name, with the version of what is written in them: what an upgrade must be able to read.
+STATES = {
+    "batch": {batcher.RECORDS: batcher.SCHEMA_VERSION},
+    "assemble": {fold_operator.SEGMENTS: segments.SCHEMA_VERSION},
+    "bill": {fold_operator.SEGMENTS: segments.SCHEMA_VERSION},
+}
 
 
 def build(env: StreamExecutionEnvironment, settings: ObserveSettings) -> None:
@@ -33,12 +42,11 @@ def build(env: StreamExecutionEnvironment, settings: ObserveSettings) -> None:
     env.set_parallelism(settings.parallelism)
     env.set_max_parallelism(MAX_PARALLELISM)
     tables = StreamTableEnvironment.create(env)
-    records = kafka_records(tables, settings.brokers, settings.topic, group="spanmill-observe")
+    records = kafka_records(tables, settings.brokers, settings.topic, group_of("observe"), settings.kafka)
     # Row(body=b"\n\xa4...", headers={"org": b"local", "signal": b"traces"}, 1767225600000, 2, 41)
-    facts, folded = observe(records, settings, StoreSettings(settings.store_url, database=settings.database))
+    facts, folded = observe(records, settings, settings.store)
     for rows, name in ((facts, "write facts"), (folded, "write traces")):
-        writer = StoreWriter(settings.store_url, settings.database)
-        _named(rows.process(writer, output_type=ELEMENT), name).disable_chaining()
+        _named(rows.process(StoreWriter(settings.store), output_type=ELEMENT), name).disable_chaining()
 
 
 def observe(
@@ -49,9 +57,9 @@ def observe(
     prices: the store whose contracts hold; None: the default price book alone.
     """
     lanes = spread_keys(settings.parallelism)
-    batcher = Batcher(settings.topic, settings.batch_bytes, settings.linger_ms)
+    gather = Batcher(settings.topic, settings.batch_bytes, settings.linger_ms)
     laned = records.key_by(lambda row: lanes[row[3] % len(lanes)], key_type=Types.LONG())
-    batches = _named(laned.process(batcher, output_type=BATCH), "batch")
+    batches = _named(laned.process(gather, output_type=BATCH), "batch")
     # Arrow IPC of RAW: ("spans.raw", 2, 41, "local", "", "", "traces", True, 1767225600000000000, b"\n\xa4"), ...
     observer = ObserveOperator(settings.limits, settings.buckets, prices)
     facts = _named(batches.process(observer, output_type=ELEMENT), "observe")

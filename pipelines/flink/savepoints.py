@@ -60,15 +60,14 @@ def _keyed_handles(state: Any) -> Iterator[Any]:
 
 
 def _names(jvm: Any, loader: Any, handle: Any) -> Iterator[str]:
-    """Timers are keyed state too; only those that the code asked for count."""
-    stream = handle.openInputStream() if hasattr(handle, "openInputStream") else None
-    if stream is None:
-        return
+    """Timers are keyed state too; only those states that the code asked for count."""
+    incremental = handle.getClass().getSimpleName() == "IncrementalRemoteKeyedStateHandle"  # RocksDB's checkpoints
+    stream = (handle.getMetaDataStateHandle() if incremental else handle).openInputStream()
     try:
         proxy = jvm.org.apache.flink.runtime.state.KeyedBackendSerializationProxy(loader)
         proxy.read(jvm.org.apache.flink.core.memory.DataInputViewStreamWrapper(stream))
         for info in proxy.getStateMetaInfoSnapshots().toArray():
-            if not str(info.getBackendStateType()).startswith("PRIORITY_QUEUE"):
+            if info.getBackendStateType().toString() != "PRIORITY_QUEUE":
                 yield str(info.getName())
     finally:
         stream.close()

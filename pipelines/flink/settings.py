@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
 
 from pipelines.flink.keys import MAX_PARALLELISM
+from pipelines.store import StoreSettings
+from schemas.kafka import OPEN, KafkaAccess
 from schemas.limits import LIMITS, Limits
 
 _Positive = Annotated[float, Field(gt=0)]
@@ -20,8 +22,11 @@ class ObserveSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     brokers: str
+    kafka: KafkaAccess = OPEN
     topic: str
     store_url: str  # ClickHouse HTTP protocol
+    store_user: str = "default"
+    store_password: str = ""
     database: str
     parallelism: Annotated[int, Field(ge=1, le=MAX_PARALLELISM)]
     buckets: Annotated[int, Field(ge=1, le=MAX_PARALLELISM)]  # fixed for the life of the state
@@ -32,6 +37,10 @@ class ObserveSettings(BaseModel):
     quiet_gap_s: _Positive
     horizon_s: _Positive
     limits: Limits = LIMITS
+
+    @property
+    def store(self) -> StoreSettings:
+        return StoreSettings(self.store_url, self.store_user, self.store_password, self.database)
 
 
 class LocalSettings(ObserveSettings):

@@ -22,8 +22,8 @@ from transforms.isolate import isolate
 class StoreWriter(Shipped, ProcessFunction):
     """Element: (table, bucket, rows as Arrow IPC). Emits nothing."""
 
-    def __init__(self, url: str, database: str) -> None:
-        self._store = StoreSettings(url, database=database)
+    def __init__(self, store: StoreSettings) -> None:
+        self._store = store
 
     def open(self, runtime_context: RuntimeContext) -> None:
         begin_task()

@@ -8,6 +8,7 @@ from pyflink.datastream import DataStream
 from pyflink.table import StreamTableEnvironment
 
 from schemas.arrow import RAW
+from schemas.kafka import KafkaAccess
 
 # What a consumer asks of one partition at a time; a larger record still arrives, alone.
 _FETCH_BYTES = 4 * 2**20
@@ -26,7 +27,7 @@ CREATE TEMPORARY TABLE {name} (
     'properties.group.id' = '{group}',
     'properties.isolation.level' = 'read_committed',
     'properties.max.partition.fetch.bytes' = '{fetch}',
-    'properties.commit.offsets.on.checkpoint' = 'false',
+    {access}
     'scan.startup.mode' = 'earliest-offset',
     'format' = 'raw'
 )
@@ -50,13 +51,29 @@ class Record(NamedTuple):
     offset: int
 
 
-def kafka_records(tables: StreamTableEnvironment, brokers: str, topic: str, group: str) -> DataStream:
-    """All records of `topic` from its beginning, as rows in the order of Record. Offsets live in the checkpoint."""
+def group_of(job: str) -> str:
+    """The consumer group of a job: for lag monitors only, the job goes by the offsets in its checkpoints."""
+    return f"spanmill-{job}"
+
+
+def kafka_records(
+    tables: StreamTableEnvironment, brokers: str, topic: str, group: str, access: KafkaAccess
+) -> DataStream:
+    """All records of `topic` from its beginning, as rows in the order of Record.
+
+    Offsets live in the checkpoint; each checkpoint commits them for `group` too.
+    """
     tables.get_config().set("table.local-time-zone", "UTC")
     # So that the source's state is found again whatever comes after it.
     tables.get_config().set("table.exec.uid.generation", "ALWAYS")
+    # Flink numbers the nodes of all graphs that a process builds; the uid must not depend on how many came before.
+    tables.get_config().set("table.exec.uid.format", "1_<transformation>")
     name = topic.replace(".", "_").replace("-", "_")
-    tables.execute_sql(_TABLE.format(name=name, topic=topic, brokers=brokers, group=group, fetch=_FETCH_BYTES))
+    options = "".join(f"'properties.{key}' = '{_sql(value)}',\n    " for key, value in access.java().items())
+    table = _TABLE.format(
+        name=name, topic=_sql(topic), brokers=_sql(brokers), group=group, fetch=_FETCH_BYTES, access=options.rstrip()
+    )
+    tables.execute_sql(table)
     return tables.to_data_stream(tables.sql_query(_QUERY.format(name=name)))
 
 
@@ -78,6 +95,10 @@ def raw_table(topic: str, records: Iterable[Record]) -> pa.Table:
         columns["received_at"].append(_nanoseconds(texts.get("received_at", "")) or timestamp_ms * 10**6)
         columns["body"].append(body or b"")
     return pa.table(columns, schema=RAW)
+
+
+def _sql(text: str) -> str:
+    return text.replace("'", "''")
 
 
 def _nanoseconds(text: str) -> int | None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from schemas.kafka import OPEN, KafkaAccess
 from services.gateway.answers import Refusal, Refused, unavailable
 
 _log = logging.getLogger(__name__)
@@ -31,7 +32,15 @@ class Log:
     inflight_bytes: what may wait for confirmation, enforced by the caller, here only the queue's size.
     """
 
-    def __init__(self, brokers: str, topic: str, most_bytes: int, inflight_bytes: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        brokers: str,
+        topic: str,
+        most_bytes: int,
+        inflight_bytes: int,
+        timeout_s: float,
+        access: KafkaAccess = OPEN,
+    ) -> None:
         self.up = False
         self._topic = topic
         self._loop = asyncio.get_running_loop()
@@ -51,6 +60,7 @@ class Log:
             "socket.keepalive.enable": True,
             "log_level": 3,
             "error_cb": self._on_error,
+            **access.librdkafka(),
         }
         self._producer = Producer(self._settings)
         self._fatal = False

@@ -118,6 +118,7 @@ def _intake(settings: Settings, engine: sa.Engine) -> Intake:
         max(limits.body_bytes, limits.inflated_bytes),
         settings.inflight_bytes,
         settings.delivery_timeout_s,
+        settings.kafka,
     )
     # One thread: look-ups are rare and short, and a database that hangs must not use up the others.
     look_ups = ThreadPoolExecutor(1, thread_name_prefix="keys")

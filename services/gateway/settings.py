@@ -11,6 +11,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from schemas.kafka import OPEN, KafkaAccess
 from schemas.limits import Limits
 
 
@@ -21,6 +22,7 @@ class Settings(BaseSettings):
 
     brokers: str  # Kafka bootstrap servers
     control_url: str  # SQLAlchemy URL of the control database
+    kafka: KafkaAccess = OPEN
     topic: str = "spans.raw"
     http_host: str = "127.0.0.1"
     http_port: int = 4318

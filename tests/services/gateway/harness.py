@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from cli.local.broker import Broker, create_topic, end_offsets
+from cli.kafka import Brokers
+from cli.local.broker import Broker, create_topic
 from cli.local.process import Child
 from pipelines.jars import fetch, jar_folder, java
 from services.control.database import open_database
@@ -87,7 +88,7 @@ class Gateway:
 
 
 def read_topic(address: str, topic: str) -> list[Written]:
-    ends = {partition: end for partition, end in end_offsets(address, topic).items() if end}
+    ends = {partition: end for partition, end in Brokers(address).end_offsets(topic).items() if end}
     consumer = Consumer({"bootstrap.servers": address, "group.id": uuid.uuid4().hex, "log_level": 0})
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in ends])
     written: list[Written] = []

@@ -1,0 +1,308 @@
+"""Makes plans for a job on a session cluster, applies them, and goes back by itself when the new revision is not well.
+
+Order of an upgrade: everything that can fail is prepared while the old revision runs (client process, code, tables);
+then savepoint and stop, submit, wait until all tasks run, a checkpoint is complete and the lag is small or falling.
+When that does not come in time the new revision is cancelled and the old one is started again from its savepoint.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from cli.exits import Exit, Failure
+from cli.jobs import code as code_store
+from cli.jobs.client import JobClient, job_client
+from cli.jobs.flink_rest import FlinkRest, JobState
+from cli.jobs.place import migrate_store, place_of
+from cli.jobs.plan import Facts, Label, Line, Plan, compare, foreign
+from cli.jobs.spec import JobSpec, access_of
+from cli.kafka import brokers_of
+from cli.local.profile import Running
+from pipelines.flink.source import group_of
+from services.control.jobs import Revision, RevisionState, add_revision, note, revisions
+
+_POLL_S = 0.2
+_LAG_POLL_S = 2.0
+_SAVEPOINT_S = 600.0
+# Records of the log that a job may be behind and still count as having caught up.
+CAUGHT_UP = 1_000
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A session cluster and what belongs to it. now: UTC ns. operator: who gives the commands."""
+
+    running: Running
+    rest: FlinkRest
+    engine: sa.Engine
+    operator: str
+    say: Callable[[str], None]
+    now: Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a job shall begin. savepoint: '' takes the newest of its history. fresh: with an empty state."""
+
+    lost: tuple[str, ...] = ()
+    savepoint: str = ""
+    fresh: bool = False
+
+
+def live_revision(cluster: Cluster, job: str) -> Revision | None:
+    """The revision that runs, None when the job does not run.
+
+    Raises Failure when a job of this name runs which is not in the history.
+    """
+    live = cluster.rest.running(job)
+    known = {revision.flink_job: revision for revision in revisions(cluster.engine, job) if revision.flink_job}
+    for flink_job in live:
+        if flink_job not in known:
+            raise Failure(
+                f"a job {job!r} runs as {flink_job} that was not deployed with this command",
+                f"stop it in Flink ({cluster.running.flink}), then deploy",
+                Exit.REFUSED,
+            )
+    return known[live[0]] if live else None
+
+
+def make_plan(cluster: Cluster, spec: JobSpec, client: JobClient, wish: Wish) -> Plan:
+    """What would change on the cluster as it is now."""
+    graph = client.ask("graph")
+    wanted = Facts(spec.settings, code_store.digest(), graph)
+    live = live_revision(cluster, spec.name)
+    place = place_of(cluster.running, cluster.rest, spec.name)
+    savepoint, before = "", live
+    if live is None and not wish.fresh:
+        savepoint, before = _beginning(cluster, spec.name, wish)
+    facts = Facts(before.spec, before.code, before.graph) if before else None
+    if live and (wish.fresh or wish.savepoint):
+        what = f"{spec.name} runs: it must be stopped before it can begin anew"
+        raise Failure(what, f"spanmill job stop {spec.name}", Exit.REFUSED)
+    lines = compare(facts, wanted, place, wish.lost)
+    if savepoint:
+        lines += tuple(foreign(client.ask("inspect", savepoint=savepoint)["operators"], wanted))
+        lines += (Line("job", "", savepoint, Label.COMPATIBLE, "starts from this savepoint"),)
+    return Plan(
+        job=spec.name,
+        target="session",
+        cluster=cluster.running.flink,
+        base=before.revision if before else 0,
+        flink_job=live.flink_job if live else "",
+        savepoint=savepoint,
+        wanted=wanted,
+        lost=wish.lost,
+        lines=lines,
+    )
+
+
+def _beginning(cluster: Cluster, job: str, wish: Wish) -> tuple[str, Revision | None]:
+    """The savepoint that a job which does not run begins with, and the revision that wrote it."""
+    history = revisions(cluster.engine, job)
+    if wish.savepoint:
+        return wish.savepoint, next((r for r in history if r.savepoint == wish.savepoint), None)
+    for revision in history:
+        if revision.savepoint:
+            return revision.savepoint, revision
+        if revision.flink_job and revision.state is not RevisionState.FAILED:
+            raise Failure(
+                f"revision {revision.revision} of {job} ended without a savepoint",
+                "name a savepoint or retained checkpoint with --from URI, or begin anew from the log with --fresh",
+                Exit.REFUSED,
+            )
+    return "", None
+
+
+def apply(cluster: Cluster, spec: JobSpec, plan: Plan, client: JobClient, timeout: float) -> Revision:
+    """Does what `plan` says. Raises Failure when the new revision is not well; then the old one runs again."""
+    store_code = code_store.store(cluster.running.code)
+    migrate_store(cluster.running, cluster.say)
+    revision = add_revision(cluster.engine, _new(cluster, spec, plan))
+    old = live_revision(cluster, spec.name)
+    savepoint = plan.savepoint
+    if old:
+        cluster.say(f"revision {old.revision}: taking a savepoint, stopping")
+        try:
+            savepoint = cluster.rest.stop(old.flink_job, cluster.running.savepoints, _SAVEPOINT_S)
+        except Failure as failure:
+            _note(cluster, revision, RevisionState.FAILED, failure.what)
+            raise
+        old = note(
+            cluster.engine, old, cluster.now(), savepoint=savepoint, state=RevisionState.STOPPED,
+            message=f"replaced by revision {revision.revision}",
+        )  # fmt: skip
+    try:
+        return _start(cluster, revision, client, store_code, savepoint, bool(plan.lost), timeout)
+    except Failure as failure:
+        _note(cluster, revision, RevisionState.FAILED, failure.what)
+        if old:
+            try:
+                back(cluster, spec.entry, old, savepoint, timeout)
+            except Failure as second:
+                raise Failure(
+                    f"revision {revision.revision} is not well: {failure.what}\n"
+                    f"revision {old.revision} could not be started again either: {second.what}",
+                    f"spanmill job deploy {spec.name} --from {savepoint}",
+                ) from failure
+            raise Failure(
+                f"revision {revision.revision} is not well: {failure.what}\nrevision {old.revision} runs again",
+                f"spanmill job logs {spec.name}; spanmill job history {spec.name}",
+            ) from failure
+        raise
+
+
+def back(cluster: Cluster, entry: str, old: Revision, savepoint: str, timeout: float) -> Revision:
+    """Starts the revision `old` again, with its own code, from `savepoint`."""
+    cluster.say(f"going back to revision {old.revision}")
+    kept = code_store.stored(cluster.running.code, old.code)
+    with job_client(entry, {**old.spec, **access_of(cluster.running)}, kept) as client:
+        return _start(cluster, old, client, kept, savepoint, False, timeout)
+
+
+def _start(
+    cluster: Cluster, revision: Revision, client: JobClient, code: Path, savepoint: str, lost: bool, timeout: float
+) -> Revision:
+    cluster.say(f"revision {revision.revision}: submitting" + (f" from {savepoint}" if savepoint else ""))
+    asked = {"rest": cluster.running.flink, "savepoint": savepoint or None, "lost": lost, "code": str(code)}
+    flink_job = client.ask("submit", **asked)["job"]
+    now = cluster.now()
+    revision = note(cluster.engine, revision, now, flink_job=flink_job, state=RevisionState.DEPLOYING, message="")
+    try:
+        wait_well(cluster, flink_job, timeout)
+    except Failure:
+        cluster.rest.cancel(flink_job, _SAVEPOINT_S)
+        raise
+    return _note(cluster, revision, RevisionState.RUNNING, "")
+
+
+def wait_well(cluster: Cluster, flink_job: str, timeout: float) -> None:
+    """Returns when all tasks run, a checkpoint is complete and the lag is small or falling.
+
+    Raises Failure as soon as the job has ended, or after `timeout` seconds with what is missing.
+    """
+    deadline = time.monotonic() + timeout
+    said, missing, lag = "", "", None
+    while True:
+        try:
+            job = cluster.rest.job(flink_job)
+            if job.state in ("FAILED", "CANCELED", "FINISHED"):
+                raise Failure(f"the job {job.state.lower()}: {job.failure or 'nobody said why'}")
+            missing = _missing(job)
+            if not missing:
+                before, lag = lag, lag_of(cluster, job.name)
+                if lag is not None and (lag <= CAUGHT_UP or (before is not None and lag < before)):
+                    cluster.say(f"running, checkpoint {job.checkpoints} complete, {lag:,} records behind")
+                    return
+                missing = f"the lag is {'unknown' if lag is None else f'{lag:,} records and not falling'}"
+            reason = f"; last failure: {job.failure}" if job.failure else ""
+        except Failure as failure:
+            if failure.code is not Exit.CANNOT_CONNECT:  # a JobManager or broker that fails over comes back
+                raise
+            missing, reason = failure.what, ""
+        if missing != said:
+            cluster.say(said := missing)
+        if time.monotonic() > deadline:
+            raise Failure(f"not well within {timeout:.0f} s: {missing}{reason}", code=Exit.TIMED_OUT)
+        time.sleep(_LAG_POLL_S if lag is not None else _POLL_S)
+
+
+def lag_of(cluster: Cluster, job: str) -> int | None:
+    """Records of the log that no checkpoint of the job covers; None before its first."""
+    log = brokers_of(cluster.running.broker, cluster.running.kafka)
+    return log.lag(cluster.running.topic, group_of(job))
+
+
+def _missing(job: JobState) -> str:
+    if not job.all_running:
+        return f"{job.running} of {job.tasks} tasks run" if job.tasks else "the tasks are not scheduled yet"
+    return "" if job.checkpoints else "waiting for the first checkpoint"
+
+
+def _new(cluster: Cluster, spec: JobSpec, plan: Plan) -> Revision:
+    now = cluster.now()
+    return Revision(
+        job=spec.name, revision=0, target=plan.target, spec=spec.settings, code=plan.wanted.code,
+        graph=plan.wanted.graph, state=RevisionState.DEPLOYING, message="", flink_job="", started_from=plan.savepoint,
+        savepoint="", operator=cluster.operator, created_at=now, changed_at=now,
+    )  # fmt: skip
+
+
+def _note(cluster: Cluster, revision: Revision, state: RevisionState, message: str) -> Revision:
+    return note(cluster.engine, revision, cluster.now(), state=state, message=message)
+
+
+def stop(cluster: Cluster, job: str) -> Revision:
+    """Stops the job with a savepoint. Raises Failure when it does not run."""
+    live = require_live(cluster, job)
+    uri = cluster.rest.stop(live.flink_job, cluster.running.savepoints, _SAVEPOINT_S)
+    return note(cluster.engine, live, cluster.now(), savepoint=uri, state=RevisionState.STOPPED, message="stopped")
+
+
+def savepoint(cluster: Cluster, job: str) -> Revision:
+    """Takes a savepoint of the running job. Raises Failure when it does not run."""
+    live = require_live(cluster, job)
+    uri = cluster.rest.savepoint(live.flink_job, cluster.running.savepoints, _SAVEPOINT_S)
+    return note(cluster.engine, live, cluster.now(), savepoint=uri)
+
+
+def require_live(cluster: Cluster, job: str) -> Revision:
+    live = live_revision(cluster, job)
+    if live is None:
+        raise Failure(f"{job} does not run", f"spanmill job deploy {job}", Exit.REFUSED)
+    return live
+
+
+def rollback(cluster: Cluster, entry: str, job: str, number: int | None, timeout: float) -> Revision:
+    """Goes back to revision `number` (None: the one before), with its settings and its code, as a new revision.
+
+    From a savepoint taken now when its code can read that, and then no row is written twice; else from the savepoint
+    that it left, and then the rows since are computed and written again (the same rows: their keys replace them).
+    """
+    target = revision_number(revisions(cluster.engine, job), number)
+    live = live_revision(cluster, job)
+    wanted = Facts(target.spec, target.code, target.graph)
+    kept = code_store.stored(cluster.running.code, target.code)
+    if not kept.exists():
+        raise Failure(f"the code of revision {target.revision} is not in {kept} any more", code=Exit.REFUSED)
+    savepoint = target.savepoint
+    if live:
+        if Facts(live.spec, live.code, live.graph) == wanted:
+            cluster.say(f"revision {live.revision} is the same already")
+            return live
+        refused = [
+            line
+            for line in compare(
+                Facts(live.spec, live.code, live.graph), wanted, place_of(cluster.running, cluster.rest, job), ()
+            )
+            if line.cure
+        ]
+        if refused and not target.savepoint:
+            raise Failure(f"{refused[0].subject}: {refused[0].reason}", refused[0].cure, Exit.REFUSED)
+        newest = stop(cluster, job).savepoint
+        if refused:
+            cluster.say(f"{refused[0].subject}: {refused[0].reason}")
+            cluster.say(f"going back to the savepoint of revision {target.revision}: rows since then are written again")
+        else:
+            savepoint = newest
+    new = replace(target, state=RevisionState.DEPLOYING, message="", flink_job="", started_from=savepoint, savepoint="",
+                  operator=cluster.operator, created_at=cluster.now(), changed_at=cluster.now())  # fmt: skip
+    revision = add_revision(cluster.engine, new)
+    with job_client(entry, {**target.spec, **access_of(cluster.running)}, kept) as client:
+        try:
+            return _start(cluster, revision, client, kept, savepoint, bool(savepoint), timeout)
+        except Failure as failure:
+            _note(cluster, revision, RevisionState.FAILED, failure.what)
+            raise
+
+
+def revision_number(history: Sequence[Revision], number: int | None) -> Revision:
+    """Revision `number`, or when None the one that ran before the newest that ran. Raises Failure."""
+    ran = [revision for revision in history if revision.flink_job]
+    found = [r for r in ran if r.revision == number] if number is not None else ran[1:2]
+    if not found:
+        what = f"revision {number} never ran" if number is not None else "there is no earlier revision that ran"
+        raise Failure(what, "spanmill job history JOB", Exit.REFUSED)
+    return found[0]

@@ -1,0 +1,34 @@
+"""What a deployment has to know of the cluster and its surroundings, and the migrations that it runs."""
+
+import time
+from collections.abc import Callable
+
+from clickhouse_connect.driver.exceptions import Error
+
+from cli.exits import Exit, Failure
+from cli.jobs.flink_rest import FlinkRest
+from cli.jobs.plan import Place
+from cli.kafka import brokers_of
+from cli.local.profile import Running
+from pipelines.migrate import migrate, plan
+from pipelines.store import connect_creating
+from schemas.migrations import CLICKHOUSE, MigrationError
+
+
+def place_of(running: Running, rest: FlinkRest, job: str) -> Place:
+    """What there is for the job named `job`. Raises Failure when cluster, broker or store does not answer or fit."""
+    try:
+        with connect_creating(running.store_settings) as client:
+            pending = [f"{migration.number:04}_{migration.name}" for migration in plan(client, CLICKHOUSE)]
+    except MigrationError as error:
+        raise Failure(str(error), "spanmill migrate --status", Exit.REFUSED) from error
+    except (Error, OSError) as error:
+        raise Failure(f"the store at {running.store} does not answer: {error}", code=Exit.CANNOT_CONNECT) from error
+    partitions = brokers_of(running.broker, running.kafka).partitions(running.topic)
+    return Place(rest.version(), partitions, rest.free_slots(job), tuple(pending))
+
+
+def migrate_store(running: Running, say: Callable[[str], None]) -> None:
+    with connect_creating(running.store_settings) as client:
+        for applied in migrate(client, CLICKHOUSE, time.time_ns()):
+            say(f"store: applied {applied.number:04}_{applied.name}")
