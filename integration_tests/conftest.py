@@ -1,8 +1,10 @@
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from integration_tests.product import Product
+from integration_tests.tables import Tables, post_until_acknowledged, requests, tables
 
 
 @pytest.fixture(scope="session")
@@ -12,6 +14,19 @@ def product(tmp_path_factory) -> Iterator[Product]:
     running.up()
     yield running
     running.kill_all()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory) -> Tables:
+    """The tables of an embedded run that nothing disturbed; runs on either profile are held against them."""
+    product = Product(tmp_path_factory.mktemp("undisturbed") / "data")
+    product.up()
+    try:
+        post_until_acknowledged(product, requests(0), threading.Event())
+        product.caught_up()
+        return tables(product)
+    finally:
+        product.kill_all()
 
 
 @pytest.fixture

@@ -23,6 +23,9 @@ SPANMILL = [sys.executable, "-c", "from cli.main import app; app()"]
 class Product:
     """`spanmill up` on free ports over one data folder."""
 
+    verb: tuple[str, ...] = ("up",)
+    port_options: tuple[str, ...] = ("--http-port", "0", "--grpc-port", "0", "--sql-port", "0", "--quiet-gap", "1")
+
     def __init__(self, data: Path, *options: str) -> None:
         self.data = data
         self.options = options
@@ -33,10 +36,11 @@ class Product:
         """Starts it and waits until it serves."""
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                [*SPANMILL, "up", "--data", str(self.data), "--http-port", "0", "--grpc-port", "0", "--sql-port", "0",
-                 "--quiet-gap", "1", *self.options],
-                stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                [*SPANMILL, *self.verb, "--data", str(self.data), *self.port_options, *self.options],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

@@ -1,0 +1,64 @@
+"""What a disturbed run is held against: every table that an analyst reads, and the requests that fill them."""
+
+import random
+import threading
+import time
+
+import httpx2
+
+from integration_tests.product import Product
+from integration_tests.traffic import all_files, renamed
+
+Tables = dict[str, list[dict]]
+
+# What depends on when a row was written is left out.
+_TABLES = {
+    "spans": "SELECT * EXCEPT (received_at) FROM spans ORDER BY trace_id, span_id",
+    "messages": "SELECT * FROM messages ORDER BY org, hash",
+    "usage": "SELECT * FROM usage ORDER BY entry_id",
+    "traces": "SELECT * EXCEPT (fragment, state, version) FROM traces ORDER BY trace_id",
+    "dead_letters": "SELECT org, step, error, position, hex(raw) AS bytes FROM dead_letters ORDER BY bytes, position",
+}
+
+
+def requests(seed: int) -> list[bytes]:
+    """All captures, a third of them twice, in random order."""
+    draw = random.Random(seed)
+    bodies = [renamed(path.read_bytes(), "crash") for path in all_files()]
+    bodies += draw.sample(bodies, len(bodies) // 3)
+    draw.shuffle(bodies)
+    return bodies
+
+
+def post_until_acknowledged(product: Product, bodies: list[bytes], done: threading.Event, pause: float = 0.0) -> None:
+    """What a stock exporter does: repeats on any failure, so that in the end each body is acknowledged.
+
+    pause: seconds between two requests.
+    """
+    for body in bodies:
+        while True:
+            try:
+                if product.post(body).status_code == 200:
+                    break
+            except (httpx2.HTTPError, OSError, ValueError, KeyError):
+                pass
+            except Exception as error:  # the run file is missing while everything is down
+                assert "nothing runs" in str(error)
+            time.sleep(0.1)
+        time.sleep(pause)
+    done.set()
+
+
+def tables(product: Product) -> Tables:
+    return {name: product.rows(sql) for name, sql in _TABLES.items()}
+
+
+def compare(product: Product, undisturbed: Tables, timeout: float = 90) -> None:
+    """Raises AssertionError unless the tables equal those of an undisturbed run and every span is accounted for."""
+    product.caught_up(timeout)
+    for name, found in tables(product).items():
+        assert len(found) == len(undisturbed[name]), f"{name}: {len(found)} rows, not {len(undisturbed[name])}"
+        for got, wanted in zip(found, undisturbed[name], strict=True):
+            assert got == wanted, name
+    for row in product.rows("SELECT * FROM completeness"):
+        assert row["received"] == row["written"] + row["dead_lettered"]
