@@ -4,97 +4,21 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import psutil
 import pytest
-from confluent_kafka import Producer
 
-from cli.local.broker import Broker, create_topic
+from integration_tests.ground import HEADERS, ROOT, Ground, Job, laid, wait_for
 from integration_tests.traffic import all_files, renamed, span_count
-from pipelines.jars import fetch, jar_folder, java
-from pipelines.migrate import migrate
-from pipelines.ports import free_port
-from pipelines.store import StoreSettings, connect_creating, wait_ready
-
-ROOT = Path(__file__).parent.parent
-TOPIC = "spans.raw"
-Headers = list[tuple[str, str | bytes | None]]
-HEADERS: Headers = [("org", b"acme"), ("team", b""), ("key_id", b""), ("signal", b"traces"), ("redact", b"0")]
 
 pytestmark = pytest.mark.timeout(400)
 
 
-@dataclass
-class Ground:
-    """A broker and a store to run the job between."""
-
-    broker: str
-    store: StoreSettings
-
-    def send(self, *bodies: bytes, headers: Headers = HEADERS) -> None:
-        producer = Producer({"bootstrap.servers": self.broker, "acks": "all"})
-        for number, body in enumerate(bodies):
-            producer.produce(TOPIC, body, partition=number % 2, headers=headers)
-        assert producer.flush(30) == 0
-
-    def number(self, sql: str) -> int:
-        with connect_creating(self.store) as client:
-            return client.query(sql).result_rows[0][0]
-
-
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory) -> Iterator[Ground]:
-    folder = tmp_path_factory.mktemp("ground")
-    broker = Broker(folder / "broker", java(), fetch("broker", jar_folder(), print), folder / "broker.log")
-    settings = StoreSettings(f"http://127.0.0.1:{free_port()}")
-    port = settings.url.rsplit(":", 1)[1]
-    with (folder / "store.log").open("wb") as log:
-        store = subprocess.Popen(
-            [sys.executable, "-m", "services.store", "--data", str(folder / "store"), "--port", port],
-            cwd=ROOT,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        broker.start()
-        broker.wait_ready(120)
-        create_topic(broker.address, TOPIC, 2)
-        wait_ready(settings, 60)
-        with connect_creating(settings) as client:
-            migrate(client, ROOT / "schemas" / "clickhouse", time.time_ns())
-        yield Ground(broker.address, settings)
-    finally:
-        broker.kill()
-        store.kill()
-        store.wait()
-
-
-class Job:
-    """`python -m jobs.observe --local` on a folder."""
-
-    def __init__(self, ground: Ground, folder: Path) -> None:
-        self.folder = folder
-        self.out = folder / "job.out"
-        asked = {"brokers": ground.broker, "store_url": ground.store.url, "folder": str(folder / "state")}
-        (folder / "settings.json").write_text(json.dumps(asked | {"quiet_gap_s": 1}))
-
-    def start(self) -> "Job":
-        command = [sys.executable, "-m", "jobs.observe", "--local", "--settings", str(self.folder / "settings.json")]
-        with self.out.open("wb") as out:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
-        wait_for(lambda: self.process.poll() is not None or b"ready job=" in self.out.read_bytes(), 180)
-        assert self.process.poll() is None, self.out.read_text()
-        (self.java,) = psutil.Process(self.process.pid).children()
-        return self
-
-    def end(self) -> None:
-        if hasattr(self, "process"):
-            self.process.kill()
-            self.process.wait()
+    with laid(tmp_path_factory.mktemp("ground")) as made:
+        yield made
 
 
 @pytest.fixture
@@ -102,13 +26,6 @@ def job(ground, tmp_path) -> Iterator[Job]:
     made = Job(ground, tmp_path)
     yield made
     made.end()
-
-
-def wait_for(happened: Callable[[], bool], timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_a_job_that_was_killed_goes_on_where_it_was_and_one_that_is_told_to_stops(ground, job):
