@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from cli.exits import Exit, Failure
@@ -32,41 +32,45 @@ class Brokers:
 
     def end_offsets(self, topic: str) -> dict[int, int]:
         """Partition -> the offset that the next record will get."""
-        client = Consumer({**self.client(), "group.id": "spanmill-status"})
-        try:
-            with self._asking():
-                found = client.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
-                return {p: client.get_watermark_offsets(TopicPartition(topic, p), timeout=_TIMEOUT_S)[1] for p in found}
-        finally:
-            client.close()
+        with self._consumer("spanmill-status") as client:
+            return _ends(client, topic)
 
     def lag(self, topic: str, group: str) -> int | None:
         """Records that the group has not committed yet, over all partitions; None while it has committed nothing.
 
         A Flink job commits what a checkpoint covers, so that a job in good health is behind by its interval.
         """
-        ends = self.end_offsets(topic)
-        asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition) for partition in ends])]
-        with self._asking():
-            try:
-                answer = AdminClient(self.client()).list_consumer_group_offsets(asked)[group].result(_TIMEOUT_S)
-            except KafkaException as error:
-                if error.args[0].code() == KafkaError.COORDINATOR_LOAD_IN_PROGRESS:  # of a group's first commit
-                    return None
-                raise
-        found = answer.topic_partitions or []
-        committed = {one.partition: one.offset for one in found if one.offset >= 0}
-        return sum(max(0, end - committed.get(p, 0)) for p, end in ends.items()) if committed else None
+        with self._consumer(group) as client:
+            ends = _ends(client, topic)
+            asked = [TopicPartition(topic, partition) for partition in ends]
+            found = {one.partition: one.offset for one in client.committed(asked, timeout=_TIMEOUT_S)}
+        if all(offset < 0 for offset in found.values()):
+            return None
+        return sum(max(0, end - max(0, found.get(partition, 0))) for partition, end in ends.items())
+
+    @contextmanager
+    def _consumer(self, group: str) -> Iterator[Consumer]:
+        """A consumer that only asks: it joins no group. (librdkafka's admin call for offsets has crashed here.)"""
+        client = Consumer({**self.client(), "group.id": group, "enable.auto.commit": False})
+        try:
+            with self._asking():
+                yield client
+        finally:
+            client.close()
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
         try:
             yield
         except KafkaException as error:
-            reason: KafkaError = error.args[0]
-            what = f"Kafka at {self.address} did not answer: {reason.str()}"
+            what = f"Kafka at {self.address} did not answer: {error.args[0].str()}"
             raise Failure(what, "see whether it runs, and whether the account is right", Exit.CANNOT_CONNECT) from error
 
 
 def brokers_of(address: str, access: Mapping[str, str]) -> Brokers:
     return Brokers(address, KafkaAccess.model_validate(dict(access)))
+
+
+def _ends(client: Consumer, topic: str) -> dict[int, int]:
+    found = client.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
+    return {p: client.get_watermark_offsets(TopicPartition(topic, p), timeout=_TIMEOUT_S)[1] for p in found}

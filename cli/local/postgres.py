@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 from cli.exits import Exit, Failure
-from cli.local.process import Child
+from cli.local.process import Child, as_account
 
 _USER = "spanmill"
 _CURE = "install it (Debian: apt-get install postgresql), or name an existing server with --control-url"
@@ -66,7 +66,7 @@ class Postgres(Child):
         tool = [str(self.bin / "initdb"), "-D", str(self.folder / "data"), "-U", _USER, "-A", "scram-sha-256"]
         done = subprocess.run(
             [*tool, "--pwfile", str(secret), "-E", "UTF8", "--locale", "C.UTF-8"],
-            capture_output=True, text=True, check=False, user=self.account, cwd=self.folder,
+            capture_output=True, text=True, check=False, cwd=self.folder, **as_account(self.account),
         )  # fmt: skip
         if done.returncode != 0:
             raise Failure(f"the control database could not be made: {done.stderr.strip()}")

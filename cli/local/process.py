@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -55,14 +56,14 @@ class Child:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as out:
             self._log_start = out.tell()
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # pyright: ignore[reportAttributeAccessIssue]: binary, whatever as_account says
                 self.args,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=self.env,
                 start_new_session=True,
-                user=self.account,
+                **as_account(self.account),
                 preexec_fn=partial(_prepare, self.nice),
             )
 
@@ -117,6 +118,11 @@ class Child:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+def as_account(name: str | None) -> dict[str, Any]:
+    """Arguments of subprocess that make the process one of account `name` and its group, the caller's when None."""
+    return {} if name is None else {"user": name, "group": pwd.getpwnam(name).pw_gid, "extra_groups": []}
 
 
 def process_rows(pids: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -57,5 +57,5 @@ def test_after_faults_of_every_kind_the_tables_equal_an_undisturbed_run(scenario
 
 @pytest.mark.timeout(600)
 def test_the_suite_notices_a_store_that_acknowledges_what_it_drops(tmp_path, undisturbed):
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="rows, not"):
         play(Scenario(13, "hashmap", ()), tmp_path, undisturbed, print, lies=3)
