@@ -33,20 +33,21 @@ class Brokers:
     def end_offsets(self, topic: str) -> dict[int, int]:
         """Partition -> the offset that the next record will get."""
         with self._consumer("spanmill-status") as client:
-            return _ends(client, topic)
+            return {
+                partition: client.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)[1]
+                for partition in _partitions(client, topic)
+            }
 
-    def lag(self, topic: str, group: str) -> int | None:
-        """Records that the group has not committed yet, over all partitions; None while it has committed nothing.
+    def lag(self, topic: str, group: str) -> int:
+        """Records in the topic that the group has not committed yet; all of them when it has committed nothing.
 
         A Flink job commits what a checkpoint covers, so that a job in good health is behind by its interval.
         """
         with self._consumer(group) as client:
-            ends = _ends(client, topic)
-            asked = [TopicPartition(topic, partition) for partition in ends]
-            found = {one.partition: one.offset for one in client.committed(asked, timeout=_TIMEOUT_S)}
-        if all(offset < 0 for offset in found.values()):
-            return None
-        return sum(max(0, end - max(0, found.get(partition, 0))) for partition, end in ends.items())
+            asked = [TopicPartition(topic, partition) for partition in _partitions(client, topic)]
+            committed = {one.partition: one.offset for one in client.committed(asked, timeout=_TIMEOUT_S)}
+            ranges = {one.partition: client.get_watermark_offsets(one, timeout=_TIMEOUT_S) for one in asked}
+        return sum(high - max(low, committed.get(partition, 0)) for partition, (low, high) in ranges.items())
 
     @contextmanager
     def _consumer(self, group: str) -> Iterator[Consumer]:
@@ -71,6 +72,5 @@ def brokers_of(address: str, access: Mapping[str, str]) -> Brokers:
     return Brokers(address, KafkaAccess.model_validate(dict(access)))
 
 
-def _ends(client: Consumer, topic: str) -> dict[int, int]:
-    found = client.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
-    return {p: client.get_watermark_offsets(TopicPartition(topic, p), timeout=_TIMEOUT_S)[1] for p in found}
+def _partitions(client: Consumer, topic: str) -> list[int]:
+    return list(client.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions)

@@ -193,10 +193,10 @@ def wait_well(cluster: Cluster, flink_job: str, timeout: float) -> None:
             missing = _missing(job)
             if not missing:
                 before, lag = lag, lag_of(cluster, job.name)
-                if lag is not None and (lag <= CAUGHT_UP or (before is not None and lag < before)):
+                if lag <= CAUGHT_UP or (before is not None and lag < before):
                     cluster.say(f"running, checkpoint {job.checkpoints} complete, {lag:,} records behind")
                     return
-                missing = f"the lag is {'unknown' if lag is None else f'{lag:,} records and not falling'}"
+                missing = f"the lag is {lag:,} records and not falling"
             reason = f"; last failure: {job.failure}" if job.failure else ""
         except Failure as failure:
             if failure.code is not Exit.CANNOT_CONNECT:  # a JobManager or broker that fails over comes back
@@ -209,8 +209,8 @@ def wait_well(cluster: Cluster, flink_job: str, timeout: float) -> None:
         time.sleep(_LAG_POLL_S if lag is not None else _POLL_S)
 
 
-def lag_of(cluster: Cluster, job: str) -> int | None:
-    """Records of the log that no checkpoint of the job covers; None before its first."""
+def lag_of(cluster: Cluster, job: str) -> int:
+    """Records of the log that no checkpoint of the job covers."""
     log = brokers_of(cluster.running.broker, cluster.running.kafka)
     return log.lag(cluster.running.topic, group_of(job))
 
