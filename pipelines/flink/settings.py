@@ -15,7 +15,7 @@ from schemas.limits import LIMITS, Limits
 
 _Positive = Annotated[float, Field(gt=0)]
 _Count = Annotated[int, Field(gt=0)]
-_SECRETS = {
+ACCOUNTS = {
     "kafka": "SPANMILL_KAFKA",
     "store_user": "SPANMILL_STORE_USER",
     "store_password": "SPANMILL_STORE_PASSWORD",
@@ -70,7 +70,7 @@ def load_application(settings: Path, environment: Mapping[str, str]) -> ObserveS
 
     SPANMILL_KAFKA is a JSON object (schemas/kafka.py). Raises pydantic.ValidationError like load_local.
     """
-    secrets: dict[str, Any] = {name: environment.get(variable) for name, variable in _SECRETS.items()}
+    secrets: dict[str, Any] = {name: environment.get(variable) for name, variable in ACCOUNTS.items()}
     if secrets["kafka"]:
         secrets["kafka"] = KafkaAccess.model_validate_json(secrets["kafka"])
     secrets = {name: value for name, value in secrets.items() if value}

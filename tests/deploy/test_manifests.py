@@ -15,7 +15,7 @@ from pyflink.pyflink_gateway_server import KEY_ENV_JAVA_OPTS, read_from_config
 from ruamel.yaml import YAML
 
 from cli.main import commands
-from pipelines.flink.settings import ObserveSettings, defaults
+from pipelines.flink.settings import ACCOUNTS, ObserveSettings, defaults
 from services.gateway.settings import Settings
 from tests.deploy import crds
 
@@ -64,8 +64,9 @@ def _faults(manifest: Manifest) -> list[str]:
     """What the API server would refuse, or silently drop."""
     if manifest["apiVersion"].startswith("flink.apache.org/"):
         found = [fault for folder in crds.folders() for fault in crds.faults(manifest, folder)]
-        template = manifest["spec"].get("podTemplate")
-        return found + (_faults({"apiVersion": "v1", "kind": "Pod", **template}) if template else [])
+        parts = (manifest["spec"], manifest["spec"].get("jobManager", {}))
+        templates = [part["podTemplate"] for part in parts if "podTemplate" in part]
+        return found + [fault for pod in templates for fault in _faults({"apiVersion": "v1", "kind": "Pod", **pod})]
     found = []
     for version in ("1.31", "1.37"):
         try:
@@ -129,16 +130,16 @@ def test_the_job_runs_with_the_flink_options_of_the_cluster_profile(manifests: l
     assert len(schemes) == 1, "state and savepoints must lie where the new pods find them"
 
 
-def test_the_memory_of_a_task_manager_is_the_sum_of_its_parts(manifests: list[Manifest]):
+def test_the_memory_of_a_process_is_the_sum_of_its_parts(manifests: list[Manifest]):
     spec = _of(manifests, "FlinkDeployment")["spec"]
     flink = spec["flinkConfiguration"]
     parts = ("task.heap.size", "task.off-heap.size", "managed.size", "network.max")
     own = sum(_mebibytes(flink[f"taskmanager.memory.{part}"]) for part in parts) + 128 + 128 + 256
     process = _mebibytes(spec["taskManager"]["resource"]["memory"])
     assert process - own == max(192, process // 10)  # Flink's default overhead of the JVM
-    assert (
-        spec["jobManager"]["resource"]["memory"] == YAML(typ="safe").load(FLINK_CONF)["jobmanager.memory.process.size"]
-    )
+    profile = YAML(typ="safe").load(FLINK_CONF)["jobmanager.memory.process.size"]
+    python = flink["jobmanager.memory.off-heap.size"]
+    assert _mebibytes(spec["jobManager"]["resource"]["memory"]) == _mebibytes(profile) + _mebibytes(python)
 
 
 def _mebibytes(text: str) -> int:
@@ -206,9 +207,11 @@ def test_no_secret_is_in_a_config_map_or_in_a_value(manifests: list[Manifest]):
     for config in (m for m in manifests if m["kind"] == "ConfigMap"):
         text = json.dumps(config["data"])
         assert not re.search(r"passw|secret|token|://[^/\"]*:[^/\"]*@", text, re.IGNORECASE), config["metadata"]["name"]
-    for name, pod in _pods(manifests).items():
+    starter = _of(manifests, "FlinkDeployment")["spec"]["jobManager"]["podTemplate"]
+    for name, pod in (*_pods(manifests).items(), ("observe", starter)):
         for one in pod["spec"]["containers"][0].get("env", []):
             assert "valueFrom" in one, f"{name}: {one['name']} belongs into a ConfigMap or a Secret"
+    assert {one["name"] for one in starter["spec"]["containers"][0]["env"]} == set(ACCOUNTS.values())
     flink = _of(manifests, "FlinkDeployment")["spec"]["flinkConfiguration"]
     assert not [key for key in flink if re.search(r"passw|secret|access.?key", key, re.IGNORECASE)]
 
