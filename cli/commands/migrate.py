@@ -9,7 +9,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
 from cli.client import connect
-from cli.control import control, opened
+from cli.control import ELSEWHERE, control, opened
 from cli.exits import Exit, Failure
 from cli.local.profile import find_running
 from cli.options import DATA, Data, Output
@@ -38,7 +38,7 @@ def migrate(
     store_user: Annotated[str, typer.Option(envvar="SPANMILL_STORE_USER", help="Whom it knows.")] = "default",
     control_url: Annotated[
         str,
-        typer.Option(envvar="SPANMILL_CONTROL_URL", help="A control database elsewhere, postgresql+psycopg://…"),
+        typer.Option(envvar=ELSEWHERE, help="A control database elsewhere, postgresql+psycopg://…"),
     ] = "",
     output: Output = Form.table,
 ) -> None:

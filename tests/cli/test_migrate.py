@@ -1,4 +1,4 @@
-"""`spanmill migrate` on a store and a control database elsewhere, as a deployment's one-shot runs it."""
+"""Commands on a store and a control database elsewhere, as they are given in a deployment, which has no data folder."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from cli.control import ELSEWHERE
 from cli.exits import Failure
 from cli.main import commands
 from pipelines.store import StoreSettings, connect
@@ -50,3 +51,13 @@ def test_a_store_that_refuses_the_account_is_named(
 def test_a_store_that_does_not_answer_is_named(tmp_path: Path):
     with pytest.raises(Failure, match="http://127.0.0.1:1 does not answer"):
         _migrate("http://127.0.0.1:1", tmp_path)
+
+
+def test_organisations_and_keys_are_kept_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(ELSEWHERE, f"sqlite:///{tmp_path / 'control.db'}")
+    run = CliRunner()
+    for arguments in (["org", "create", "acme"], ["key", "create", "acme", "--name", "ci"]):
+        result = run.invoke(commands, [*arguments, "--data", str(tmp_path / "nowhere")], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    assert "acme" in run.invoke(commands, ["org", "list", "--data", str(tmp_path / "nowhere")]).stdout
+    assert not (tmp_path / "nowhere").exists()
