@@ -1,5 +1,6 @@
 """The control database as the commands use it."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +14,19 @@ from cli.local.profile import find_running, sqlite_url
 from services.control.database import Conflict, InvalidName, NotFound, open_database
 from services.control.migrate import ChangedMigration, migrate
 
+ELSEWHERE = "SPANMILL_CONTROL_URL"  # of a deployment, whose commands have no data folder
+
 
 @contextmanager
 def control(data: Path) -> Iterator[sa.Engine]:
-    """The control database of `data`, brought up to date; its named errors become Failures."""
-    data.mkdir(parents=True, exist_ok=True)
-    with opened(control_url(data)) as engine:
+    """The control database of `data`, or the one that SPANMILL_CONTROL_URL names, brought up to date.
+
+    Its named errors become Failures.
+    """
+    url = os.environ.get(ELSEWHERE)
+    if not url:
+        data.mkdir(parents=True, exist_ok=True)
+    with opened(url or control_url(data)) as engine:
         yield engine
 
 

@@ -1,11 +1,13 @@
 """The observe job: OTLP records from Kafka to rows in ClickHouse.
 
 `--local` runs it in a Flink of its own until SIGTERM. `--client` answers requests of a deployment (see
-pipelines/flink/client.py). Without either it adds itself to the Flink program that runs it (application mode).
+pipelines/flink/client.py). Without either it adds itself to the Flink program that runs it (application mode); accounts
+may then come from the environment instead of the settings file.
 """
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -17,7 +19,7 @@ from pipelines.flink.checkpoints import StateMismatch
 from pipelines.flink.jvm import JvmFailed
 from pipelines.flink.local import JobFailed, run_local
 from pipelines.flink.observe import STATES, build
-from pipelines.flink.settings import ObserveSettings, load_local
+from pipelines.flink.settings import ObserveSettings, load_application, load_local
 from pipelines.jars import JarError
 
 SPEC = Path(__file__).with_suffix(".yaml")
@@ -34,11 +36,12 @@ def main() -> int:
     try:
         if arguments.local:
             return _run_local(arguments.settings)
-        settings = ObserveSettings.model_validate(json.loads(arguments.settings.read_text()))
+        if arguments.client:
+            return _serve(ObserveSettings.model_validate(json.loads(arguments.settings.read_text())))
+        return _add_to_program(load_application(arguments.settings, os.environ))
     except ValidationError as error:
         print(f"{arguments.settings}: {error}", file=sys.stderr)
         return 2
-    return _serve(settings) if arguments.client else _add_to_program(settings)
 
 
 def _run_local(file: Path) -> int:

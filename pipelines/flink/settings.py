@@ -1,6 +1,7 @@
 """The settings of the observe job, read once at the start."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,11 @@ from schemas.limits import LIMITS, Limits
 
 _Positive = Annotated[float, Field(gt=0)]
 _Count = Annotated[int, Field(gt=0)]
+ACCOUNTS = {
+    "kafka": "SPANMILL_KAFKA",
+    "store_user": "SPANMILL_STORE_USER",
+    "store_password": "SPANMILL_STORE_PASSWORD",
+}
 
 
 class ObserveSettings(BaseModel):
@@ -57,6 +63,18 @@ def load_local(spec: Path, settings: Path) -> LocalSettings:
     """
     asked = {**defaults(spec, "local"), **json.loads(settings.read_text())}
     return LocalSettings.model_validate(asked)
+
+
+def load_application(settings: Path, environment: Mapping[str, str]) -> ObserveSettings:
+    """The JSON object in the file `settings`, overlaid with what the environment holds as a place's secrets.
+
+    SPANMILL_KAFKA is a JSON object (schemas/kafka.py). Raises pydantic.ValidationError like load_local.
+    """
+    secrets: dict[str, Any] = {name: environment.get(variable) for name, variable in ACCOUNTS.items()}
+    if secrets["kafka"]:
+        secrets["kafka"] = KafkaAccess.model_validate_json(secrets["kafka"])
+    secrets = {name: value for name, value in secrets.items() if value}
+    return ObserveSettings.model_validate({**json.loads(settings.read_text()), **secrets})
 
 
 def defaults(spec: Path, place: str) -> dict[str, Any]:

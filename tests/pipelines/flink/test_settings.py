@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipelines.flink.settings import load_local
+from pipelines.flink.settings import defaults, load_application, load_local
 
 SPEC = Path(__file__).parents[3] / "jobs" / "observe.yaml"
 ASKED = {"brokers": "b:1", "store_url": "http://s:1", "folder": "/data"}
@@ -34,3 +34,25 @@ def test_a_missing_setting_is_named(tmp_path, missing):
 def test_a_setting_that_is_unknown_or_out_of_range_is_refused(tmp_path, wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         _load(tmp_path, ASKED | wrong)
+
+
+@pytest.fixture
+def application_file(tmp_path):
+    file = tmp_path / "application.json"
+    file.write_text(json.dumps(defaults(SPEC, "cluster") | {"brokers": "b:1", "store_url": "http://s:1"}))
+    return file
+
+
+def test_on_a_cluster_accounts_come_from_the_environment(application_file):
+    account = {"protocol": "SASL_SSL", "username": "u", "password": "p"}
+    environment = {"SPANMILL_STORE_USER": "me", "SPANMILL_STORE_PASSWORD": "x", "SPANMILL_KAFKA": json.dumps(account)}
+    settings = load_application(application_file, environment)
+    assert (settings.store.user, settings.store.password) == ("me", "x")
+    assert (settings.kafka.protocol, settings.kafka.password) == ("SASL_SSL", "p")
+    assert load_application(application_file, {}).store.user == "default"
+
+
+@pytest.mark.parametrize("wrong", ["{", '{"protocol": "SASL_SSL"}', '{"colour": "red"}'])
+def test_an_account_that_cannot_be_read_is_refused(application_file, wrong):
+    with pytest.raises(ValidationError):
+        load_application(application_file, {"SPANMILL_KAFKA": wrong})

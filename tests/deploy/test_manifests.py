@@ -1,0 +1,267 @@
+"""The manifests of each overlay, rendered by kustomize, against the schemas of Kubernetes and of the operator."""
+
+import copy
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pyflink
+import pytest
+from pyflink.pyflink_gateway_server import KEY_ENV_JAVA_OPTS, read_from_config
+from ruamel.yaml import YAML
+
+from cli.main import commands
+from pipelines.flink.settings import ACCOUNTS, ObserveSettings, defaults
+from services.gateway.settings import Settings
+from tests.deploy import crds
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+FLINK_CONF = ROOT / "flink-conf" / "cluster.yaml"
+OVERLAYS = sorted(path.name for path in (KUBERNETES / "overlays").iterdir())
+# The operator writes this one from spec.jobManager.resource; only a standalone cluster waits for its TaskManagers.
+NOT_IN_APPLICATION_MODE = {"jobmanager.memory.process.size", "resourcemanager.standalone.start-up-time"}
+FOLDERS = ("high-availability.storageDir", "execution.checkpointing.dir", "execution.checkpointing.savepoint-dir")
+
+Manifest = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def kustomize() -> str:
+    if not shutil.which("go"):
+        pytest.skip("kustomize is built with Go, which is not installed")
+    tool = subprocess.run([KUBERNETES / "tools" / "kustomize"], capture_output=True, text=True, timeout=280)
+    assert tool.returncode == 0, tool.stderr
+    return tool.stdout.strip()
+
+
+def _render(kustomize: str, folder: Path) -> list[Manifest]:
+    built = subprocess.run([kustomize, "build", folder], capture_output=True, text=True, timeout=60)
+    assert built.returncode == 0, built.stderr
+    return list(YAML(typ="safe").load_all(built.stdout))
+
+
+@pytest.fixture(scope="session", params=OVERLAYS)
+def manifests(request: pytest.FixtureRequest, kustomize: str) -> list[Manifest]:
+    return _render(kustomize, KUBERNETES / "overlays" / request.param)
+
+
+@pytest.fixture(scope="session")
+def base(kustomize: str) -> list[Manifest]:
+    return _render(kustomize, KUBERNETES / "base")
+
+
+def _of(manifests: list[Manifest], kind: str, name: str = "") -> Manifest:
+    (found,) = [m for m in manifests if m["kind"] == kind and (not name or m["metadata"]["name"].startswith(name))]
+    return found
+
+
+def _faults(manifest: Manifest) -> list[str]:
+    """What the API server would refuse, or silently drop."""
+    if manifest["apiVersion"].startswith("flink.apache.org/"):
+        found = [fault for folder in crds.folders() for fault in crds.faults(manifest, folder)]
+        parts = (manifest["spec"], manifest["spec"].get("jobManager", {}))
+        templates = [part["podTemplate"] for part in parts if "podTemplate" in part]
+        return found + [fault for pod in templates for fault in _faults({"apiVersion": "v1", "kind": "Pod", **pod})]
+    found = []
+    for version in ("1.31", "1.37"):
+        try:
+            kubernetes_validate.validate(manifest, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            found.append(f"{manifest['kind']} ({version}): {error.message[:200]}")
+    return found
+
+
+def _pods(manifests: list[Manifest]) -> dict[str, Manifest]:
+    """The pod template of everything that runs pods."""
+    return {m["metadata"]["name"]: m["spec"]["template"] for m in manifests if "template" in m.get("spec", {})} | {
+        m["metadata"]["name"]: m["spec"]["podTemplate"] for m in manifests if m["kind"] == "FlinkDeployment"
+    }
+
+
+def test_each_manifest_is_one_that_the_api_server_takes(manifests: list[Manifest]):
+    assert {m["kind"] for m in manifests} >= {"Deployment", "FlinkDeployment", "Job", "NetworkPolicy", "Service"}
+    assert [fault for manifest in manifests for fault in _faults(manifest)] == []
+
+
+def test_the_example_of_a_savepoint_is_one_that_the_api_server_takes(manifests: list[Manifest]):
+    example = YAML(typ="safe").load(KUBERNETES / "examples" / "savepoint.yaml")
+    assert _faults(example) == []
+    assert example["spec"]["jobReference"]["name"] == _of(manifests, "FlinkDeployment")["metadata"]["name"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("Deployment", "spec.replicas", "two"),
+        ("Deployment", "spec.template.spec.containers.0.readynessProbe", {}),
+        ("NetworkPolicy", "spec.ingres", []),
+        ("FlinkDeployment", "spec.flinkVersion", "v9_9"),
+        ("FlinkDeployment", "spec.job.upgradeMood", "savepoint"),
+        ("FlinkDeployment", "spec.taskManager.resource.cpus", 1),
+        ("FlinkDeployment", "spec.podTemplate.spec.containers.0.volumeMounts.0.mountpath", "/x"),
+        ("FlinkDeployment", "spec.podTemplate.spec.containers.0.name", None),
+    ],
+)
+def test_a_planted_fault_is_found(base: list[Manifest], kind: str, path: str, value: Any):
+    planted: Any = copy.deepcopy(next(m for m in base if m["kind"] == kind))
+    *way, last = path.split(".")
+    at = planted
+    for step in way:
+        at = at[int(step)] if step.isdecimal() else at[step]
+    at[last] = value
+    assert _faults(planted) != []
+
+
+def test_the_job_runs_with_the_flink_options_of_the_cluster_profile(manifests: list[Manifest]):
+    flink = _of(manifests, "FlinkDeployment")["spec"]["flinkConfiguration"]
+    profile = {key: str(value) for key, value in YAML(typ="safe").load(FLINK_CONF).items()}
+    wanted = {key: value for key, value in profile.items() if key not in NOT_IN_APPLICATION_MODE}
+    assert {key: flink.get(key) for key in wanted} == wanted
+    assert flink["taskmanager.numberOfTaskSlots"] == "1"
+    assert flink["high-availability.type"] == "kubernetes"
+    opens = read_from_config(KEY_ENV_JAVA_OPTS, "", str(Path(pyflink.__file__).parent / "conf"))
+    assert flink["env.java.opts.all"] == opens
+    schemes = {flink[key].split(":")[0] for key in FOLDERS}
+    assert len(schemes) == 1, "state and savepoints must lie where the new pods find them"
+
+
+def test_the_memory_of_a_process_is_the_sum_of_its_parts(manifests: list[Manifest]):
+    spec = _of(manifests, "FlinkDeployment")["spec"]
+    flink = spec["flinkConfiguration"]
+    parts = ("task.heap.size", "task.off-heap.size", "managed.size", "network.max")
+    own = sum(_mebibytes(flink[f"taskmanager.memory.{part}"]) for part in parts) + 128 + 128 + 256
+    process = _mebibytes(spec["taskManager"]["resource"]["memory"])
+    assert process - own == max(192, process // 10)  # Flink's default overhead of the JVM
+    profile = YAML(typ="safe").load(FLINK_CONF)["jobmanager.memory.process.size"]
+    python = flink["jobmanager.memory.off-heap.size"]
+    assert _mebibytes(spec["jobManager"]["resource"]["memory"]) == _mebibytes(profile) + _mebibytes(python)
+
+
+def _mebibytes(text: str) -> int:
+    assert text.endswith("m")
+    return int(text[:-1])
+
+
+def test_the_job_takes_its_settings_and_they_fit_its_slots(manifests: list[Manifest]):
+    spec = _of(manifests, "FlinkDeployment")["spec"]
+    volumes = {v["name"]: v.get("configMap", {}).get("name") for v in spec["podTemplate"]["spec"]["volumes"]}
+    mounts = {m["mountPath"]: m["name"] for m in spec["podTemplate"]["spec"]["containers"][0]["volumeMounts"]}
+    file = Path(spec["job"]["args"][spec["job"]["args"].index("--settings") + 1])
+    config = _of(manifests, "ConfigMap", "spanmill-observe")
+    assert volumes[mounts[str(file.parent)]] == config["metadata"]["name"]
+    given = json.loads(config["data"][file.name])
+    settings = ObserveSettings.model_validate(given)
+    assert settings.parallelism == spec["job"]["parallelism"]
+    assert settings.buckets % settings.parallelism == 0
+    place = {"brokers", "store_url", "parallelism", "buckets"}
+    assert {k: v for k, v in given.items() if k not in place} == {
+        k: v for k, v in defaults(ROOT / "jobs" / "observe.yaml", "cluster").items() if k not in place
+    }
+    assert settings.store_url == _of(manifests, "ConfigMap", "spanmill-store")["data"]["SPANMILL_STORE_URL"]
+    gateway = _of(manifests, "ConfigMap", "spanmill-gateway")["data"]
+    assert settings.brokers == gateway["SPANMILL_GATEWAY_BROKERS"]
+
+
+def test_the_program_of_the_job_is_in_the_image_and_in_this_repository(manifests: list[Manifest]):
+    job = _of(manifests, "FlinkDeployment")["spec"]["job"]
+    assert job["entryClass"] == "org.apache.flink.client.python.PythonDriver"
+    assert job["upgradeMode"] == "savepoint"
+    program = Path(job["args"][job["args"].index("-py") + 1])
+    assert program.is_relative_to("/opt/spanmill/lib/python3.11/site-packages")
+    assert (ROOT / program.relative_to("/opt/spanmill/lib/python3.11/site-packages")).is_file()
+    jar = Path(job["jarURI"].removeprefix("local://"))
+    assert jar.parent == Path("/opt/flink/opt")
+    assert (Path(pyflink.__file__).parent / "opt" / jar.name).is_file()
+
+
+def test_the_gateway_and_the_migration_take_their_settings(manifests: list[Manifest]):
+    env = _environment(manifests, _of(manifests, "Deployment", "gateway"))
+    names = {name.removeprefix("SPANMILL_GATEWAY_").lower() for name in env}
+    assert names <= set(Settings.model_fields)
+    assert names >= {name for name, field in Settings.model_fields.items() if field.is_required()}
+    migrate = _of(manifests, "Job", "migrate")
+    assert migrate["spec"]["template"]["spec"]["containers"][0]["command"] == ["spanmill", "migrate"]
+    assert "migrate" in [
+        command.name or getattr(command.callback, "__name__", "") for command in commands.registered_commands
+    ]
+    wanted = {"SPANMILL_CONTROL_URL", "SPANMILL_STORE_URL", "SPANMILL_STORE_USER", "SPANMILL_STORE_PASSWORD"}
+    assert set(_environment(manifests, migrate)) == wanted
+
+
+def _environment(manifests: list[Manifest], manifest: Manifest) -> dict[str, Any]:
+    """Name -> value, None for one of a Secret. A ConfigMap that is named must be there."""
+    container = manifest["spec"]["template"]["spec"]["containers"][0]
+    found: dict[str, Any] = {one["name"]: one.get("value") for one in container.get("env", [])}
+    for source in container.get("envFrom", []):
+        found |= _of(manifests, "ConfigMap", source["configMapRef"]["name"])["data"]
+    return found
+
+
+def test_no_secret_is_in_a_config_map_or_in_a_value(manifests: list[Manifest]):
+    assert not [m for m in manifests if m["kind"] == "Secret"]
+    for config in (m for m in manifests if m["kind"] == "ConfigMap"):
+        text = json.dumps(config["data"])
+        assert not re.search(r"passw|secret|token|://[^/\"]*:[^/\"]*@", text, re.IGNORECASE), config["metadata"]["name"]
+    starter = _of(manifests, "FlinkDeployment")["spec"]["jobManager"]["podTemplate"]
+    for name, pod in (*_pods(manifests).items(), ("observe", starter)):
+        for one in pod["spec"]["containers"][0].get("env", []):
+            assert "valueFrom" in one, f"{name}: {one['name']} belongs into a ConfigMap or a Secret"
+    assert {one["name"] for one in starter["spec"]["containers"][0]["env"]} == set(ACCOUNTS.values())
+    flink = _of(manifests, "FlinkDeployment")["spec"]["flinkConfiguration"]
+    assert not [key for key in flink if re.search(r"passw|secret|access.?key", key, re.IGNORECASE)]
+
+
+def test_every_image_is_the_one_of_this_version(manifests: list[Manifest]):
+    images = {c["image"] for pod in _pods(manifests).values() for c in pod["spec"]["containers"] if "image" in c}
+    images.add(_of(manifests, "FlinkDeployment")["spec"]["image"])
+    assert len(images) == 1
+    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version and images.pop().endswith(f"spanmill:{version[1]}")
+
+
+def test_every_pod_is_restricted(manifests: list[Manifest]):
+    pods = _pods(manifests)
+    assert set(pods) == {"gateway", "migrate", "observe"}
+    for pod in pods.values():
+        context = pod["spec"]["securityContext"]
+        assert (context["runAsNonRoot"], context["runAsUser"]) == (True, 9999)
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["spec"]["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert "/tmp" in [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert _of(manifests, "Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_only_the_gateway_is_open_to_all(manifests: list[Manifest]):
+    policies = {m["metadata"]["name"]: m["spec"] for m in manifests if m["kind"] == "NetworkPolicy"}
+    assert policies["closed"] == {"podSelector": {}, "policyTypes": ["Ingress"]}
+    to_all = [name for name, spec in policies.items() for rule in spec.get("ingress", []) if "from" not in rule]
+    assert to_all == ["gateway-open"]
+    assert [port["port"] for port in policies["gateway-open"]["ingress"][0]["ports"]] == [4317, 4318]
+
+
+def test_the_gateway_is_probed_where_it_answers(manifests: list[Manifest]):
+    gateway = _of(manifests, "Deployment", "gateway")["spec"]
+    container = gateway["template"]["spec"]["containers"][0]
+    source = (ROOT / "services" / "gateway" / "http.py").read_text()
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert f'Route("{container[probe]["httpGet"]["path"]}"' in source
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"otlp-grpc": Settings.model_fields["grpc_port"].default, "otlp-http": 4318}
+    service = _of(manifests, "Service", "gateway")["spec"]
+    assert {port["targetPort"] for port in service["ports"]} == set(ports)
+    budget = _of(manifests, "PodDisruptionBudget", "gateway")["spec"]
+    assert service["selector"] == budget["selector"]["matchLabels"] == gateway["selector"]["matchLabels"]
+    assert budget["minAvailable"] < gateway["replicas"], "a node must be able to be drained"
+    most = Settings.model_fields["delivery_timeout_s"].default + 2
+    pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert gateway["template"]["spec"]["terminationGracePeriodSeconds"] > pause + most
