@@ -15,7 +15,7 @@ from pipelines.store import connect as connect_store
 def connect(running: Running) -> Client:
     """A client of the store of a running instance. Raises Failure when it does not answer."""
     try:
-        return connect_store(running.store_settings)
+        return connect_store(running.require("store").store_settings)
     except OperationalError as error:
         raise Failure(f"the store at {running.store} does not answer", "spanmill up", Exit.CANNOT_CONNECT) from error
 

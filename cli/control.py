@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
+from cli.contexts import chosen, read_contexts
 from cli.exits import Exit, Failure
 from cli.local.profile import find_running, sqlite_url
 from services.control.database import Conflict, InvalidName, NotFound, open_database
@@ -32,15 +33,20 @@ def control(data: Path) -> Iterator[sa.Engine]:
 
 def control_url(data: Path) -> str:
     """SQLAlchemy's URL. An embedded instance need not run: its database is a file. Raises Failure for a cluster's."""
-    if (data / "run.json").exists() or (data / "postgres").exists():
-        return find_running(data).control
+    embedded = (data / "control.db").exists() or not (data / "postgres").exists()
+    elsewhere = chosen.get() or (not (data / "control.db").exists() and read_contexts().current)
+    if elsewhere or not embedded or (data / "run.json").exists():
+        return find_running(data).require("control").control
     return sqlite_url(data)
 
 
 @contextmanager
 def opened(url: str) -> Iterator[sa.Engine]:
     """The control database at `url`, brought up to date; its named errors become Failures."""
-    engine = open_database(url)
+    try:
+        engine = open_database(url)
+    except ArgumentError as error:
+        raise Failure(f"{url!r} is no URL of a database", "postgresql+psycopg://USER@HOST/NAME", Exit.USAGE) from error
     try:
         migrate(engine, time.time_ns())
         yield engine

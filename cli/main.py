@@ -1,10 +1,28 @@
 """The `spanmill` command."""
 
 import sys
+from typing import Annotated
 
 import typer
 
-from cli.commands import cluster, demo, doctor, explain, jobs, keys, migrate, orgs, prices, send, sql, status, trace, up
+from cli.commands import (
+    cluster,
+    contexts,
+    demo,
+    doctor,
+    explain,
+    jobs,
+    keys,
+    migrate,
+    orgs,
+    prices,
+    send,
+    sql,
+    status,
+    trace,
+    up,
+)
+from cli.contexts import chosen
 from cli.exits import Failure
 from cli.output import talk
 
@@ -19,9 +37,19 @@ for module in (demo, up, send, status, trace, explain, sql, migrate, doctor):
     module.register(commands)
 commands.add_typer(cluster.commands, name="cluster")
 commands.add_typer(jobs.commands, name="job")
+commands.add_typer(contexts.commands, name="context")
 commands.add_typer(orgs.commands, name="org")
 commands.add_typer(keys.commands, name="key")
 commands.add_typer(prices.commands, name="price")
+
+
+@commands.callback()
+def _choose(
+    context: Annotated[
+        str, typer.Option(envvar="SPANMILL_CONTEXT", help="Act on this cluster: spanmill context list.")
+    ] = "",
+) -> None:
+    chosen.set(context)
 
 
 def app() -> None:

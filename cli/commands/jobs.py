@@ -55,6 +55,7 @@ def _cluster(data: Path) -> Iterator[Cluster]:
             "spanmill cluster up, or --context NAME",
             Exit.REFUSED,
         )
+    running.require("broker", "store", "control", "savepoints", "code")
     operator = f"{getpass.getuser()}@{socket.gethostname()}"
     with opened(running.control) as engine:
         yield Cluster(running, FlinkRest(running.flink), engine, operator, say, time.time_ns)

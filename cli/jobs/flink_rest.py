@@ -37,7 +37,7 @@ class FlinkRest:
 
     def __init__(self, url: str, timeout: float = 10) -> None:
         self.url = url
-        self._http = httpx2.Client(base_url=url, timeout=timeout)
+        self._timeout = timeout
 
     def version(self) -> str:
         return self._get("/config")["flink-version"]
@@ -134,7 +134,7 @@ class FlinkRest:
 
     def _asked(self, method: str, path: str, ok: tuple[int, ...] = (), **body: Any) -> httpx2.Response:
         try:
-            answer = self._http.request(method, path, **body)
+            answer = httpx2.request(method, self.url + path, timeout=self._timeout, **body)
         except httpx2.HTTPError as error:
             what = f"Flink at {self.url} does not answer: {error}"
             raise Failure(what, "spanmill cluster status", Exit.CANNOT_CONNECT) from error

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from cli.contexts import chosen, place, read_contexts
 from cli.exits import Exit, Failure
 from pipelines.store import StoreSettings
 
@@ -69,6 +70,16 @@ class Running:
     def store_settings(self) -> StoreSettings:
         return StoreSettings(self.store, self.store_user, self.store_password, DATABASE)
 
+    def require(self, *names: str) -> "Running":
+        """Itself. Raises Failure that says how to give what it lacks."""
+        lacking = [name for name in names if not getattr(self, name)]
+        if lacking:
+            options = " ".join(f"--{'brokers' if name == 'broker' else name} ..." for name in lacking)
+            raise Failure(
+                f"the context does not say: {', '.join(lacking)}", f"spanmill context set NAME {options}", Exit.USAGE
+            )
+        return self
+
     def save(self, data: Path) -> None:
         part = data / "run.json.part"
         part.touch(0o600)  # the control database's URL has its password
@@ -77,12 +88,24 @@ class Running:
 
 
 def find_running(data: Path) -> Running:
-    """The running instance of `data`. Raises Failure when there is none."""
+    """Where things are: of the context that was chosen, of what runs on `data`, of the current context, in this order.
+
+    Raises Failure when there is none.
+    """
+    if name := chosen.get():
+        return _in_context(name)
     try:
         return Running(**json.loads((data / "run.json").read_text()))
     except FileNotFoundError:
+        if current := read_contexts().current:
+            return _in_context(current)
         raise Failure(
             f"nothing runs on the data folder {data}",
             "start it with: spanmill up, or name its folder with --data",
             Exit.CANNOT_CONNECT,
         ) from None
+
+
+def _in_context(name: str) -> Running:
+    nowhere = dict.fromkeys(("gateway", "grpc", "store", "broker", "control"), "")
+    return Running(**{"pid": 0, "topic": TOPIC, "pids": {}, **nowhere, **place(name)})
