@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo cluster test check lint fix unit it bench lock clean
+.PHONY: help demo cluster test check lint fix unit it chaos bench bench-cluster lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,8 +38,16 @@ it: $(READY) ## the whole product with its real broker, Flink, engine and client
 	@deploy/postgres
 	@$(BIN)/pytest integration_tests
 
+chaos: $(READY) ## SEEDS=n drawn crash scenarios on a real cluster, at full length; SEED=s plays one again
+	@deploy/postgres
+	@$(BIN)/python -m integration_tests.chaos $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),5))
+
 bench: $(READY) ## rates, latencies, sizes and memory, printed in one run
 	@$(BIN)/python -m benchmarks
+
+bench-cluster: $(READY) ## the same on a Kafka and Flink cluster, one core against two, recovery and upgrade times
+	@deploy/postgres
+	@$(BIN)/python -m benchmarks.cluster
 
 lock: $(READY) ## resolve pyproject.toml again into requirements.lock
 	@uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \

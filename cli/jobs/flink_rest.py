@@ -83,6 +83,12 @@ class FlinkRest:
         values = self._get(f"/jobs/{job}/metrics?get={name}")
         return values[0]["value"] if values else None
 
+    def task_managers(self, job: str) -> list[str]:
+        """Ids of the TaskManagers that run tasks of the job, in order."""
+        vertices = [vertex["id"] for vertex in self._get(f"/jobs/{job}")["vertices"]]
+        subtasks = [task for vertex in vertices for task in self._get(f"/jobs/{job}/vertices/{vertex}")["subtasks"]]
+        return sorted({task["taskmanager-id"] for task in subtasks})
+
     def savepoint(self, job: str, folder: str, timeout: float) -> str:
         """Takes a savepoint of a running job; its URI."""
         body = {"cancel-job": False, "target-directory": folder, "formatType": "CANONICAL"}

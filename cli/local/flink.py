@@ -119,7 +119,9 @@ def job_manager(flink: FlinkFolder, log: Path, metrics_port: int) -> Child:
 
 
 def task_manager(flink: FlinkFolder, name: str, log: Path, metrics_port: int) -> Child:
-    return flink.process(name, "taskmanager.sh", log, "-D", f"metrics.reporter.prom.port={metrics_port}")
+    """`name` is its resource id too: one that starts again takes the place of the dead one at once."""
+    options = ("-D", f"metrics.reporter.prom.port={metrics_port}", "-D", f"taskmanager.resource-id={name}")
+    return flink.process(name, "taskmanager.sh", log, *options)
 
 
 def wait_task_managers(rest: str, count: int, timeout: float) -> None:

@@ -1,0 +1,208 @@
+"""`spanmill job` against a real Flink session cluster: what it changes, what it refuses, and how it goes back."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from cli.exits import Exit
+from integration_tests.local_cluster import LocalCluster, start_command
+from integration_tests.product import spanmill
+from integration_tests.traffic import capture, renamed, trace_ids
+
+SAVEPOINTS = Path(__file__).parent / "savepoints"
+RELEASES = sorted(
+    path.name for path in SAVEPOINTS.iterdir() if (path / "_metadata").exists() and path.name[0].isdigit()
+)
+
+_ANY = "pydantic-ai/agent"
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[LocalCluster]:
+    """A cluster on which observe runs."""
+    made = LocalCluster(tmp_path_factory.mktemp("jobs") / "data")
+    made.up()
+    made.deploy()
+    yield made
+    made.kill_all()
+
+
+def send(cluster: LocalCluster, salt: str, count: int = 20) -> list[bytes]:
+    """Posts a capture `count` times under other ids and returns the requests."""
+    bodies = [renamed(capture(_ANY)[0], f"{salt}-{n}") for n in range(count)]
+    for body in bodies:
+        assert cluster.post(body).status_code == 200
+    return bodies
+
+
+def all_there(cluster: LocalCluster, bodies: list[bytes]) -> None:
+    cluster.caught_up()
+    wanted = set().union(*map(trace_ids, bodies))
+    found = cluster.rows("SELECT trace_id FROM traces WHERE trace_id IN {ids:Array(String)}", ids=sorted(wanted))
+    assert {row["trace_id"] for row in found} == wanted
+
+
+def history(cluster: LocalCluster) -> list[dict]:
+    return cluster.job_json("history", "observe")
+
+
+def test_what_was_deployed_runs_and_the_same_spec_again_changes_nothing(cluster):
+    all_there(cluster, send(cluster, "deployed"))
+    before = history(cluster)
+    again = cluster.deploy()
+    assert again["flink_job"] == before[0]["flink_job"]
+    assert history(cluster) == before
+    plan = cluster.job("plan", "observe", "--set", "quiet_gap_s=1", "--exit-code", "-o", "json")
+    assert json.loads(plan.stdout) == []
+    [listed] = cluster.job_json("list")
+    assert (listed["job"], listed["state"], listed["revision"]) == ("observe", "running", before[0]["revision"])
+
+
+def test_a_plan_names_each_change_with_its_label_and_a_breaking_one_ends_with_4(cluster):
+    changed = cluster.job("plan", "observe", "--set", "quiet_gap_s=2", "--exit-code", "-o", "json", ok=False)
+    assert changed.returncode == Exit.CHANGES
+    assert json.loads(changed.stdout)[0]["label"] == "needs savepoint"
+    broken = cluster.job("plan", "observe", "--set", "quiet_gap_s=1", "--set", "buckets=16", "-o", "json", ok=False)
+    assert broken.returncode == Exit.REFUSED
+    assert "--set buckets=8" in broken.stderr
+    crowded = cluster.job("deploy", "observe", "--set", "quiet_gap_s=1", "--parallelism", "3", ok=False)
+    assert crowded.returncode == Exit.REFUSED
+    assert "start 1 more TaskManagers" in crowded.stderr
+
+
+def test_an_upgrade_to_another_parallelism_keeps_every_open_trace(cluster):
+    """The spans of each trace come in two requests, one before and one after the change."""
+    halves = [_halves(renamed(capture(_ANY)[0], f"rescale-{n}")) for n in range(10)]
+    for first, _ in halves:
+        assert cluster.post(first).status_code == 200
+    cluster.caught_up()
+    began = time.monotonic()
+    upgraded = cluster.job_json("upgrade", "observe", "--set", "quiet_gap_s=1", "--parallelism", "1")[0]
+    print(f"upgraded in {time.monotonic() - began:.1f} s")
+    assert upgraded["parallelism"] == 1
+    for _, second in halves:
+        assert cluster.post(second).status_code == 200
+    cluster.caught_up()
+    ids = sorted(set().union(*(trace_ids(first) for first, _ in halves)))
+    fragments = "SELECT trace_id, uniqExact(fragment) AS n FROM traces_data WHERE trace_id IN {ids:Array(String)}"
+    assert {row["n"] for row in cluster.rows(f"{fragments} GROUP BY trace_id", ids=ids)} == {1}
+    cluster.deploy()
+
+
+def _halves(body: bytes) -> tuple[bytes, bytes]:
+    """The same request as two, the first with one span of each scope."""
+    first, second = ExportTraceServiceRequest.FromString(body), ExportTraceServiceRequest.FromString(body)
+    for resource in first.resource_spans:
+        for scope in resource.scope_spans:
+            del scope.spans[1:]
+    for resource in second.resource_spans:
+        for scope in resource.scope_spans:
+            del scope.spans[:1]
+    return first.SerializeToString(), second.SerializeToString()
+
+
+def test_a_revision_that_does_not_get_well_is_taken_back_by_itself(cluster):
+    before = history(cluster)[0]
+    began = time.monotonic()
+    # Nobody answers there: the job waits for its prices, and completes no checkpoint.
+    nowhere = ("--set", "quiet_gap_s=1", "--set", "store_url=http://127.0.0.1:9")
+    failed = cluster.job("upgrade", "observe", *nowhere, "--timeout", "15", ok=False)
+    print(f"taken back after {time.monotonic() - began:.1f} s")
+    assert failed.returncode == Exit.FAILED
+    assert f"revision {before['revision']} runs again" in failed.stderr
+    newest, old = history(cluster)[:2]
+    assert (newest["state"], old["state"], old["revision"]) == ("failed", "running", before["revision"])
+    all_there(cluster, send(cluster, "taken-back"))
+
+
+def test_a_rollback_brings_back_the_settings_and_the_state_goes_on(cluster):
+    ran = history(cluster)[0]
+    cluster.job("upgrade", "observe", "--set", "quiet_gap_s=3")
+    bodies = send(cluster, "rolled-back")
+    back = cluster.job_json("rollback", "observe", "--to", str(ran["revision"]))[0]
+    assert back["state"] == "running" and back["started_from"].startswith("file:")
+    assert json.loads(cluster.job("plan", "observe", "--set", "quiet_gap_s=1", "-o", "json").stdout) == []
+    all_there(cluster, bodies)
+
+
+def test_a_plan_that_the_cluster_has_moved_away_from_is_refused(cluster, tmp_path):
+    plan = tmp_path / "plan.json"
+    cluster.job("plan", "observe", "--set", "quiet_gap_s=2", "--out", str(plan))
+    cluster.job("upgrade", "observe", "--set", "quiet_gap_s=4")
+    stale = cluster.job("upgrade", "observe", "--set", "quiet_gap_s=2", "--plan", str(plan), ok=False)
+    assert stale.returncode == Exit.REFUSED and "stale" in stale.stderr
+    cluster.job("plan", "observe", "--set", "quiet_gap_s=1", "--out", str(plan))
+    cluster.job("upgrade", "observe", "--set", "quiet_gap_s=1", "--plan", str(plan))
+
+
+def test_of_two_operators_who_deploy_at_once_one_is_refused(cluster):
+    one = start_command("job", "upgrade", "observe", "--set", "quiet_gap_s=2", "--data", str(cluster.data))
+    deadline = time.monotonic() + 60
+    while not cluster.job("savepoint", "observe", ok=False).stderr.count("is changing the job"):
+        assert one.poll() is None and time.monotonic() < deadline, "the first was never seen to hold the lock"
+    second = cluster.job("deploy", "observe", ok=False)
+    assert one.wait(120) == 0
+    if second.returncode != Exit.REFUSED:  # the first was done by then
+        assert second.returncode == 0
+    cluster.deploy()
+
+
+@pytest.mark.parametrize(
+    ("savepoint", "reason"),
+    [("foreign", "it is a savepoint of another job"), ("process-mode", "as Flink's process mode gives them")],
+)
+def test_a_savepoint_that_is_not_ours_is_refused_with_what_to_do(cluster, savepoint, reason):
+    cluster.job("stop", "observe")
+    assert cluster.job("stop", "observe").returncode == 0
+    uri = (SAVEPOINTS / savepoint).as_uri()
+    refused = cluster.job("deploy", "observe", "--set", "quiet_gap_s=1", "--from", uri, ok=False)
+    assert refused.returncode == Exit.REFUSED
+    assert reason in refused.stderr
+    again = cluster.deploy()
+    assert again["state"] == "running" and again["started_from"].startswith("file:")
+
+
+def test_a_savepoint_that_is_not_there_is_refused_before_anything_is_stopped(cluster):
+    cluster.job("stop", "observe")
+    refused = cluster.job("deploy", "observe", "--from", "file:///nowhere/savepoint-1", ok=False)
+    assert refused.returncode == Exit.FAILED
+    assert "/nowhere/savepoint-1" in refused.stderr
+    cluster.deploy()
+
+
+def test_status_and_logs_say_how_the_job_is(cluster):
+    cluster.caught_up()
+    [status] = cluster.job_json("status", "observe")
+    assert status["state"] == "running" and status["checkpoints"] > 0 and status["checkpoint_bytes"] > 0
+    logs = cluster.job("logs", "observe", "-n", "3").stdout
+    assert "jobmanager" in logs and "taskmanager" in logs
+
+
+def test_a_command_for_a_cluster_says_so_on_an_embedded_instance(product):
+    refused = spanmill("job", "list", "--data", str(product.data))
+    assert refused.returncode == Exit.REFUSED and "embedded" in refused.stderr
+
+
+@pytest.mark.parametrize("backend", ["hashmap", "rocksdb"])
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_savepoint_of_each_release_is_restored_with_its_traces(release, backend, tmp_path):
+    """Its horizon has long passed, so that every trace in it is written down for good at the first tick."""
+    wanted = json.loads((SAVEPOINTS / f"{release}.json").read_text())
+    made = LocalCluster(tmp_path / "data", "--state-backend", backend)
+    try:
+        made.up()
+        made.deploy("--from", (SAVEPOINTS / release).as_uri())
+        deadline = time.monotonic() + 60
+        while made.rows("SELECT count() AS n FROM traces")[0]["n"] < len(wanted):
+            assert time.monotonic() < deadline, "traces of the savepoint are missing"
+            time.sleep(0.5)
+        found = made.rows("SELECT trace_id, span_count, cost_nano FROM traces")
+        assert {row["trace_id"]: [row["span_count"], row["cost_nano"]] for row in found} == wanted
+    finally:
+        made.kill_all()
