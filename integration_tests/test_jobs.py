@@ -1,6 +1,7 @@
 """`spanmill job` against a real Flink session cluster: what it changes, what it refuses, and how it goes back."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,6 +96,11 @@ def test_an_upgrade_to_another_parallelism_keeps_every_open_trace(cluster):
     cluster.deploy()
 
 
+def _keep_sending(cluster: LocalCluster, salt: str, stop: threading.Event, sent: list[bytes]) -> None:
+    while not stop.wait(0.2):
+        sent += send(cluster, f"{salt}-{len(sent)}", 1)
+
+
 def _halves(body: bytes) -> tuple[bytes, bytes]:
     """The same request as two, the first with one span of each scope."""
     first, second = ExportTraceServiceRequest.FromString(body), ExportTraceServiceRequest.FromString(body)
@@ -110,15 +116,22 @@ def _halves(body: bytes) -> tuple[bytes, bytes]:
 def test_a_revision_that_does_not_get_well_is_taken_back_by_itself(cluster):
     before = history(cluster)[0]
     began = time.monotonic()
-    # Nobody answers there: the job waits for its prices, and completes no checkpoint.
+    # Nobody answers there: with traffic coming, the job waits for its prices and falls behind.
     nowhere = ("--set", "quiet_gap_s=1", "--set", "store_url=http://127.0.0.1:9")
-    failed = cluster.job("upgrade", "observe", *nowhere, "--timeout", "15", ok=False)
+    stop, sent = threading.Event(), []
+    sender = threading.Thread(target=_keep_sending, args=(cluster, "meanwhile", stop, sent))
+    sender.start()
+    try:
+        failed = cluster.job("upgrade", "observe", *nowhere, "--timeout", "20", ok=False)
+    finally:
+        stop.set()
+        sender.join()
     print(f"taken back after {time.monotonic() - began:.1f} s")
     assert failed.returncode == Exit.FAILED
     assert f"revision {before['revision']} runs again" in failed.stderr
     newest, old = history(cluster)[:2]
     assert (newest["state"], old["state"], old["revision"]) == ("failed", "running", before["revision"])
-    all_there(cluster, send(cluster, "taken-back"))
+    all_there(cluster, sent)
 
 
 def test_a_rollback_brings_back_the_settings_and_the_state_goes_on(cluster):

@@ -1,7 +1,7 @@
 """Makes plans for a job on a session cluster, applies them, and goes back by itself when the new revision is not well.
 
 Order of an upgrade: everything that can fail is prepared while the old revision runs (client process, code, tables);
-then savepoint and stop, submit, wait until all tasks run, a checkpoint is complete and the lag is small or falling.
+then savepoint and stop, submit, wait until all tasks run, a checkpoint is complete and the lag is zero or falling.
 When that does not come in time the new revision is cancelled and the old one is started again from its savepoint.
 """
 
@@ -27,8 +27,6 @@ from services.control.jobs import Revision, RevisionState, add_revision, note, r
 _POLL_S = 0.2
 _LAG_POLL_S = 2.0
 _SAVEPOINT_S = 600.0
-# Records of the log that a job may be behind and still count as having caught up.
-CAUGHT_UP = 1_000
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,7 @@ def _start(
 
 
 def wait_well(cluster: Cluster, flink_job: str, timeout: float) -> None:
-    """Returns when all tasks run, a checkpoint is complete and the lag is small or falling.
+    """Returns when all tasks run, a checkpoint is complete and the lag is zero or falling.
 
     Raises Failure as soon as the job has ended, or after `timeout` seconds with what is missing.
     """
@@ -193,7 +191,7 @@ def wait_well(cluster: Cluster, flink_job: str, timeout: float) -> None:
             missing = _missing(job)
             if not missing:
                 before, lag = lag, lag_of(cluster, job.name)
-                if lag <= CAUGHT_UP or (before is not None and lag < before):
+                if not lag or (before is not None and lag < before):
                     cluster.say(f"running, checkpoint {job.checkpoints} complete, {lag:,} records behind")
                     return
                 missing = f"the lag is {lag:,} records and not falling"

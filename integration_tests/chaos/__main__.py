@@ -36,7 +36,7 @@ def main() -> int:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--seeds", type=int, help="how many scenarios to draw")
     which.add_argument("--seed", type=int, help="the one to play again")
-    parser.add_argument("--scale", type=float, default=1.0, help="length of pauses, 1.0 is full: 60 s, 10 min")
+    parser.add_argument("--longest", type=float, default=600, help="seconds that no pause is longer than")
     asked = parser.parse_args()
     seeds = [asked.seed] if asked.seed is not None else [random.randrange(2**31) for _ in range(asked.seeds)]
     failed = []
@@ -46,7 +46,7 @@ def main() -> int:
             scenario, began = drawn(seed, _FAULTS), time.monotonic()
             print(scenario, flush=True)
             try:
-                play(scenario, Path(folder) / str(seed), undisturbed, _say, asked.scale)
+                play(scenario, Path(folder) / str(seed), undisturbed, _say, asked.longest)
             except AssertionError as error:
                 failed.append(seed)
                 print(f"FAILED: {str(error)[:2_000]}", flush=True)

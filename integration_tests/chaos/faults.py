@@ -9,17 +9,17 @@ from pathlib import Path
 
 from cli.exits import Failure
 from integration_tests.chaos.proxy import StoreProxy
-from integration_tests.local_cluster import LocalCluster
+from integration_tests.local_cluster import LocalCluster, start_command
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The cluster under test. scale: how long pauses last, as a share of the full length."""
+    """The cluster under test. longest_s: no pause is longer than this."""
 
     cluster: LocalCluster
     proxy: StoreProxy
     draw: random.Random
-    scale: float
+    longest_s: float
 
     def wait_running(self, timeout: float = 180) -> None:
         """Returns when all tasks of observe run."""
@@ -52,7 +52,7 @@ def _kill(scene: Scene, name: str) -> None:
 
 def _pause(scene: Scene, name: str, seconds: float) -> None:
     scene.cluster.pause(name)
-    time.sleep(max(3.0, seconds * scene.scale))
+    time.sleep(min(seconds, scene.longest_s))
     scene.cluster.resume(name)
 
 
@@ -86,6 +86,25 @@ def _rescale(scene: Scene) -> None:
     scene.cluster.deploy("--parallelism", "1" if now == 2 else "2", "--set", f"store_url={scene.proxy.url}")
 
 
+def _kill_in_savepoint(scene: Scene) -> None:
+    """A TaskManager dies while the job is being stopped with a savepoint: half a savepoint must never be chosen."""
+    stopping = start_command("job", "stop", "observe", "--data", str(scene.cluster.data))
+    savepoints = Path(scene.cluster.running.savepoints.removeprefix("file://"))
+    before, deadline = set(savepoints.glob("*")), time.monotonic() + 60
+    while set(savepoints.glob("*")) == before and stopping.poll() is None:
+        assert time.monotonic() < deadline, "no savepoint was begun"
+    _kill_task_manager(scene)
+    stopping.communicate(timeout=180)
+    scene.cluster.deploy("--set", f"store_url={scene.proxy.url}")
+
+
+def _slow_store(scene: Scene) -> None:
+    """Every answer of the store takes half a second more, and one connection in ten breaks."""
+    scene.proxy.delay_s, scene.proxy.reset_share = 0.5, 0.1
+    time.sleep(20)
+    scene.proxy.delay_s, scene.proxy.reset_share = 0.0, 0.0
+
+
 def _full_checkpoints(scene: Scene) -> None:
     """The disk of the checkpoints is full; the job must not read on past what it can keep."""
     folder = Path(scene.cluster.running.checkpoints.removeprefix("file://"))
@@ -117,7 +136,9 @@ FAULTS: dict[str, Fault] = {
     "pause gateway 60 s": lambda scene: _pause(scene, "gateway", 60),
     "pause store 60 s": lambda scene: _pause(scene, "store", 60),
     "broker unreachable 10 min": lambda scene: _pause(scene, "broker", 600),
+    "kill taskmanager in a savepoint": _kill_in_savepoint,
     "store replies swallowed": _swallow,
+    "store slow and breaking off": _slow_store,
     "rescale from savepoint": _rescale,
     "disk of checkpoints full": _full_checkpoints,
 }

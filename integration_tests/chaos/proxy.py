@@ -1,7 +1,9 @@
 """A proxy between job and store that can swallow the store's replies, or lie in its name."""
 
 import http.client
+import random
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -13,11 +15,13 @@ class StoreProxy:
 
     swallow: how many of the next inserts are carried out while their replies never arrive: the connection breaks.
     lie: how many of the next inserts are acknowledged without being carried out: a planted fault.
+    delay_s: by which each request is held up. reset_share: of the connections that break before they are forwarded.
     """
 
     def __init__(self, store: str) -> None:
         self.swallow = self.lie = 0
         self.swallowed = 0
+        self.delay_s = self.reset_share = 0.0
         self._lock = threading.Lock()
         proxy, target = self, urlsplit(store).netloc
 
@@ -29,6 +33,10 @@ class StoreProxy:
 
             def _forward(self) -> None:
                 body = self._body()
+                time.sleep(proxy.delay_s)
+                if random.random() < proxy.reset_share:
+                    self.close_connection = True
+                    return None
                 insert = "INSERT" in self.path or b"INSERT" in body[:200]
                 if insert and proxy._take("lie"):
                     return self._reply(200, [], b"")

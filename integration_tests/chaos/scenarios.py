@@ -37,10 +37,12 @@ def drawn(seed: int, faults: int) -> Scenario:
     return Scenario(seed, draw.choice(["hashmap", "rocksdb"]), steps)
 
 
-def play(scenario: Scenario, folder: Path, undisturbed: Tables, say: Say, scale: float = 1.0, lies: int = 0) -> None:
+def play(
+    scenario: Scenario, folder: Path, undisturbed: Tables, say: Say, longest_s: float = 600, lies: int = 0
+) -> None:
     """Runs a scenario on a cluster of its own. Raises AssertionError when the tables are not those of `undisturbed`.
 
-    scale: length of the pauses, 1.0 is full. lies: inserts that are acknowledged and dropped, a planted fault.
+    longest_s: of any pause. lies: inserts that are acknowledged and dropped, a planted fault.
     """
     cluster = LocalCluster(folder / "data", "--state-backend", scenario.backend)
     disk = _small_disk(folder / "data" / "flink" / "checkpoints")
@@ -49,7 +51,7 @@ def play(scenario: Scenario, folder: Path, undisturbed: Tables, say: Say, scale:
         cluster.up()
         proxy = StoreProxy(cluster.running.store)
         cluster.deploy("--set", f"store_url={proxy.url}")
-        scene = Scene(cluster, proxy, random.Random(scenario.seed), scale)
+        scene = Scene(cluster, proxy, random.Random(scenario.seed), longest_s)
         bodies, done = requests(scenario.seed), threading.Event()
         pause = _SEND_S / len(bodies)
         sender = threading.Thread(target=post_until_acknowledged, args=(cluster, bodies, done, pause), daemon=True)
