@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ruamel.yaml import YAML
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import BaseRepresenter, RoundTripRepresenter
 
 from cli.exits import Exit, Failure
 from cli.jobs.spec import SECRET
@@ -76,15 +78,18 @@ def render(job: str, settings: Mapping[str, Any], site: Site, start: Start = GO_
     """The ConfigMap and the FlinkDeployment of `job`, in the order to apply them.
 
     The ConfigMap's name carries a digest of the settings: other settings are another FlinkDeployment, which the
-    operator upgrades to. Raises Failure when the job has no manifest.
+    operator upgrades to. Raises Failure when the job has no manifest, or a setting holds a password.
     """
+    if urlsplit(settings["store_url"]).password:
+        what = "store_url holds a password, which would be in a ConfigMap"
+        raise Failure(what, "name the account in the Secret spanmill-store", Exit.USAGE)
     deployment = copy.deepcopy(_template(job))
     text = json.dumps({name: value for name, value in settings.items() if name not in SECRET}, indent=2) + "\n"
     name = f"spanmill-{job}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
     config = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": site.namespace, "labels": {**_LABELS, "app": job}},
+        "metadata": {"name": name, "namespace": site.namespace, "labels": dict(_LABELS)},
         "data": {f"{job}.json": text},
     }
     deployment["metadata"] |= {"namespace": site.namespace, "labels": dict(_LABELS)}
@@ -154,10 +159,23 @@ def marked(manifests: Sequence[Manifest], revision: int, rendered: str) -> list[
 
 
 def to_yaml(manifests: Sequence[Manifest]) -> str:
+    """A document for each; texts of several lines as such, so that another setting is another line."""
     out = StringIO()
     yaml = YAML()
     yaml.width = 10_000
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.explicit_start = True
+    yaml.Representer = _Representer
     yaml.dump_all(manifests, out)
     return out.getvalue()
+
+
+class _Representer(RoundTripRepresenter):
+    """A class of its own: representers are registered for all users of a class."""
+
+
+def _text(representer: BaseRepresenter, text: str) -> ScalarNode:
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Representer.add_representer(str, _text)

@@ -45,6 +45,19 @@ class FakeClient:
         return self.graph
 
 
+class FakeClock:
+    """Time passes when somebody sleeps, so that a slow machine times nothing out."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+
 class Cluster:
     """The folder of the fake kubectl, and the command."""
 
@@ -110,14 +123,14 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     programs.mkdir()
     folder.mkdir()
     program = programs / "kubectl"
-    program.write_text(f"#!{sys.executable}\n{FAKE.read_text()}")
+    program.write_text(f"#!{sys.executable} -IS\n{FAKE.read_text()}")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(programs))
     monkeypatch.setenv("FAKE_KUBECTL", str(folder))
     monkeypatch.setenv("SPANMILL_CONFIG", str(tmp_path / "config.yaml"))
     monkeypatch.setenv("SPANMILL_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("SPANMILL_CONTEXT", "prod")
-    monkeypatch.setattr(kubectl_module, "_POLL_S", 0.01)
+    monkeypatch.setattr(kubectl_module, "time", FakeClock())
     monkeypatch.setattr(operated, "surroundings", lambda running: (4, ("0009_more",)))
     monkeypatch.setattr(operated, "migrate_store", lambda running, say: say("store: applied 0009_more"))
 
@@ -184,6 +197,8 @@ def test_other_settings_are_another_deployment_and_the_same_are_not() -> None:
 def test_secrets_are_not_rendered_even_when_they_are_among_the_settings() -> None:
     settings = ObserveSettings.model_validate({**SETTINGS, "store_user": "writer", "store_password": "hunter2"})
     assert "hunter2" not in json.dumps(render("observe", settings.model_dump(mode="json"), SITE))
+    with pytest.raises(Failure, match="store_url holds a password"):
+        render("observe", {**SETTINGS, "store_url": "https://writer:hunter2@ch:8443"}, SITE)
 
 
 def test_render_prints_yaml_of_the_context_and_of_the_command_line(cluster: Cluster) -> None:
@@ -263,12 +278,14 @@ def test_an_upgrade_records_the_savepoint_that_the_operator_took(cluster: Cluste
 
 
 @pytest.mark.parametrize(
-    ("trouble", "said"), [("failing", "gave up (FAILED): ImagePullBackOff"), ("stuck", "not well within 1 s")]
+    ("trouble", "said"), [("failing", "gave up (FAILED): ImagePullBackOff"), ("stuck", "not well within 12 s")]
 )
 def test_a_revision_that_is_not_well_is_taken_back(cluster: Cluster, trouble: str, said: str) -> None:
     cluster.run("deploy", "observe")
     cluster.wrong(**{trouble: ["spanmill:2"]})
-    failure = cluster.failure("upgrade", "observe", "--image", "spanmill:2", "--set", "horizon_s=900", "--timeout", "1")
+    failure = cluster.failure(
+        "upgrade", "observe", "--image", "spanmill:2", "--set", "horizon_s=900", "--timeout", "12"
+    )
     assert failure.code is Exit.FAILED
     assert said in failure.what and failure.what.endswith("revision 1 runs again")
     assert cluster.runs == [
@@ -300,7 +317,7 @@ def test_a_revision_without_checkpoints_is_not_well(cluster: Cluster) -> None:
 
 def test_a_first_deployment_that_does_not_come_up_is_ended_with_5_when_time_is_up(cluster: Cluster) -> None:
     cluster.wrong(stuck=["spanmill:1"])
-    failure = cluster.failure("deploy", "observe", "--timeout", "1")
+    failure = cluster.failure("deploy", "observe", "--timeout", "12")
     assert failure.code is Exit.TIMED_OUT and "deployed, the job is created" in failure.what
     assert cluster.changes == ["apply ConfigMap FlinkDeployment", "patch flinkdeployments"]
     assert cluster.deployment["spec"]["job"] | {"state": "suspended"} == cluster.deployment["spec"]["job"]
