@@ -21,6 +21,7 @@ COPY pipelines pipelines
 COPY jobs jobs
 COPY services services
 COPY cli cli
+COPY deploy/kubernetes/base deploy/kubernetes/base
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /dist . && pip install --no-deps /dist/*.whl
 COPY deploy/image /image
 WORKDIR /

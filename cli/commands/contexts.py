@@ -7,6 +7,7 @@ import typer
 
 from cli.contexts import Contexts, config_file, place, read_contexts, write_contexts
 from cli.exits import Exit, Failure
+from cli.jobs.target import TargetName
 from cli.options import Output
 from cli.output import Form, say, show
 
@@ -56,6 +57,10 @@ def set_(
     code: Annotated[
         str | None, typer.Option(help="file:// URI of a folder that this machine and the TaskManagers share.")
     ] = None,
+    target: Annotated[TargetName | None, typer.Option(help="Where jobs are deployed; session when never set.")] = None,
+    namespace: Annotated[str | None, typer.Option(help="Of Kubernetes; spanmill when never set.")] = None,
+    image: Annotated[str | None, typer.Option(help="The image that jobs run in on Kubernetes.")] = None,
+    kube_context: Annotated[str | None, typer.Option(help="kubectl's context; its current one when never set.")] = None,
     kafka: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help=f"How to reach Kafka: {', '.join(_KAFKA)}.")
     ] = None,
@@ -66,12 +71,15 @@ def set_(
 
       spanmill context set prod --flink http://flink:8081 --brokers kafka-1:9092 --store http://clickhouse:8123
 
+      spanmill context set prod --target kubernetes --namespace llm --image registry.example.com/spanmill:0.1.0
+
       spanmill context set prod --kafka protocol=SASL_SSL --kafka ca=/etc/kafka/ca.pem --kafka username=spanmill
     """
     given: dict[str, Any] = {
         "flink": flink, "broker": brokers, "topic": topic, "store": store, "store_user": store_user,
         "store_password": store_password, "control": control, "gateway": gateway, "checkpoints": checkpoints,
-        "savepoints": savepoints, "code": code,
+        "savepoints": savepoints, "code": code, "target": target and target.value, "namespace": namespace,
+        "image": image, "kube_context": kube_context,
     }  # fmt: skip
     found = read_contexts()
     said = {**found.places.get(name, {}), **{key: value for key, value in given.items() if value is not None}}

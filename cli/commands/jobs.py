@@ -1,4 +1,7 @@
-"""`spanmill job`: deploys jobs to a Flink cluster, upgrades them with their state, and goes back."""
+"""`spanmill job`: deploys jobs to a Flink cluster, upgrades them with their state, and goes back.
+
+The cluster is a session cluster or Kubernetes: --target, else what the context says.
+"""
 
 import getpass
 import json
@@ -6,22 +9,23 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from cli.control import opened, utc
 from cli.exits import Exit, Failure
-from cli.jobs import deploy as deployment
-from cli.jobs.client import JobClient, job_client
-from cli.jobs.code import store
-from cli.jobs.deploy import Cluster, Wish
 from cli.jobs.flink_rest import FlinkRest
-from cli.jobs.plan import Plan
-from cli.jobs.spec import JobSpec, access_of, job_spec, known_jobs
-from cli.local.profile import find_running
+from cli.jobs.kubectl import Kubectl
+from cli.jobs.kubernetes import Start, render, site_of, snapshot, to_yaml
+from cli.jobs.operated import Operated
+from cli.jobs.plan import Plan, short_code
+from cli.jobs.session import Session
+from cli.jobs.spec import JobSpec, job_spec, known_jobs
+from cli.jobs.target import Target, TargetName, Wish, require_live
+from cli.local.profile import Running, find_running
 from cli.options import DATA, Data, Output
 from cli.output import Form, paper, say, show
 from services.control.jobs import Revision, release_lock, revisions, take_lock
@@ -46,9 +50,28 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Begin with an empty state,
 Timeout = Annotated[float, typer.Option(min=1, help="Seconds until the new revision must be well.")]
 
 
+Where = Annotated[TargetName | None, typer.Option("--target", help="The context's, or session, when not given.")]
+Image = Annotated[str, typer.Option(metavar="IMAGE", help="On Kubernetes: what the job runs in; else the context's.")]
+
+
 @contextmanager
-def _cluster(data: Path) -> Iterator[Cluster]:
+def _target(data: Path, asked: TargetName | None, image: str = "") -> Iterator[Target]:
     running = find_running(data)
+    operator = f"{getpass.getuser()}@{socket.gethostname()}"
+    if (asked or running.target) == TargetName.kubernetes:
+        running.require("control")
+        kubectl = Kubectl(running.namespace, running.kube_context)
+        with opened(running.control) as engine:
+            yield Operated(running, kubectl, engine, operator, say, time.time_ns, image)
+        return
+    if image:
+        raise Failure("a session cluster runs this code, no image", "--target kubernetes", Exit.USAGE)
+    _require_session(running, data)
+    with opened(running.control) as engine:
+        yield Session(running, FlinkRest(running.flink), engine, operator, say, time.time_ns)
+
+
+def _require_session(running: Running, data: Path) -> None:
     if not running.flink:
         raise Failure(
             f"what runs on {data} is the embedded profile, whose job is its own",
@@ -56,39 +79,31 @@ def _cluster(data: Path) -> Iterator[Cluster]:
             Exit.REFUSED,
         )
     running.require("broker", "store", "control", "savepoints", "code")
-    operator = f"{getpass.getuser()}@{socket.gethostname()}"
-    with opened(running.control) as engine:
-        yield Cluster(running, FlinkRest(running.flink), engine, operator, say, time.time_ns)
 
 
 @contextmanager
-def _locked(cluster: Cluster, job: str, timeout: float) -> Iterator[None]:
-    now = cluster.now()
-    lock = take_lock(cluster.engine, job, cluster.operator, now, now + int((timeout + _LOCK_SLACK_S) * 10**9))
+def _locked(target: Target, job: str, timeout: float) -> Iterator[None]:
+    now = time.time_ns()
+    lock = take_lock(target.engine, job, target.operator, now, now + int((timeout + _LOCK_SLACK_S) * 10**9))
     try:
         yield
     finally:
-        release_lock(cluster.engine, lock)
-
-
-def _client(cluster: Cluster, spec: JobSpec) -> AbstractContextManager[JobClient]:
-    settings = {**spec.settings, **access_of(cluster.running)}
-    return job_client(spec.entry, settings, store(cluster.running.code))
+        release_lock(target.engine, lock)
 
 
 @commands.command("list")
-def list_(data: Data = DATA, output: Output = Form.table) -> None:
+def list_(data: Data = DATA, target: Where = None, output: Output = Form.table) -> None:
     """List the jobs that this version ships, and how each is.
 
     [bold]Example[/]
 
       spanmill job list
     """
-    with _cluster(data) as cluster:
-        states = {job["name"]: job["state"] for job in reversed(cluster.rest.jobs())}
+    with _target(data, target) as cluster:
+        states = cluster.states()
         rows = []
         for job in known_jobs():
-            history = revisions(cluster.engine, job)
+            history = revisions(cluster.engine, job, cluster.name)
             newest = history[0] if history else None
             rows.append(
                 {"job": job, "state": states.get(job, "not deployed").lower(),
@@ -98,10 +113,45 @@ def list_(data: Data = DATA, output: Output = Form.table) -> None:
         show(rows, ["job", "state", "revision", "deployed_at"], output)
 
 
+@commands.command("render")
+def render_(
+    job: JobName,
+    data: Data = DATA,
+    target: Where = None,
+    image: Image = "",
+    namespace: Annotated[str, typer.Option(help="Else the context's.")] = "",
+    spec: Spec = None,
+    sets: Sets = None,
+    parallelism: Parallelism = None,
+    from_: From = "",
+    savepoint: Annotated[
+        str, typer.Option(metavar="NAME", help="And a FlinkStateSnapshot of this name: applied, it takes a savepoint.")
+    ] = "",
+) -> None:
+    """Print a job's manifests for Kubernetes as YAML, to keep in a repository. Asks no cluster, prints no secret.
+
+    [bold]Examples[/]
+
+      spanmill job render observe --target kubernetes > observe.yaml
+
+      spanmill job render observe --target kubernetes --set horizon_s=900 | kubectl apply -f -
+    """
+    running = find_running(data)
+    if (asked := target or running.target) != TargetName.kubernetes:
+        what = f"there are no manifests for the target {asked}: spanmill job deploy submits to it"
+        raise Failure(what, f"spanmill job render {job} --target kubernetes", Exit.USAGE)
+    site = site_of(running, image, namespace)
+    wanted = job_spec(job, running, spec, sets or (), parallelism)
+    manifests = render(job, wanted.settings, site, Start(from_))
+    sys.stdout.write(to_yaml([*manifests, *([snapshot(job, site.namespace, savepoint)] if savepoint else [])]))
+
+
 @commands.command("plan")
 def plan(
     job: JobName,
     data: Data = DATA,
+    target: Where = None,
+    image: Image = "",
     spec: Spec = None,
     sets: Sets = None,
     parallelism: Parallelism = None,
@@ -122,10 +172,10 @@ def plan(
 
       spanmill job plan observe --parallelism 4 --out plan.json && spanmill job upgrade observe --plan plan.json
     """
-    with _cluster(data) as cluster:
+    with _target(data, target, image) as cluster:
         wanted = job_spec(job, cluster.running, spec, sets or (), parallelism)
-        with _client(cluster, wanted) as client:
-            made = deployment.make_plan(cluster, wanted, client, Wish(tuple(allow_lost_state or ()), from_, fresh))
+        with cluster.client(wanted) as client:
+            made = cluster.plan(wanted, client, Wish(tuple(allow_lost_state or ()), from_, fresh))
     if out:
         out.write_text(made.to_json())
         say(f"written to {out}: spanmill job {'upgrade' if made.flink_job else 'deploy'} {job} --plan {out}")
@@ -139,6 +189,8 @@ def plan(
 def deploy(
     job: JobName,
     data: Data = DATA,
+    target: Where = None,
+    image: Image = "",
     spec: Spec = None,
     sets: Sets = None,
     parallelism: Parallelism = None,
@@ -161,9 +213,11 @@ def deploy(
       spanmill job deploy observe --parallelism 4 --set buckets=16
 
       spanmill job deploy observe --from file:///savepoints/savepoint-0a4b74-c525cf3673e8
+
+      spanmill job deploy observe --target kubernetes --image registry.example.com/spanmill:0.1.0
     """
     wish = Wish(tuple(allow_lost_state or ()), from_, fresh)
-    with _cluster(data) as cluster:
+    with _target(data, target, image) as cluster:
         wanted = job_spec(job, cluster.running, spec, sets or (), parallelism)
         _bring(cluster, wanted, wish, plan_file, timeout, dry_run, output)
 
@@ -172,6 +226,8 @@ def deploy(
 def upgrade(
     job: JobName,
     data: Data = DATA,
+    target: Where = None,
+    image: Image = "",
     spec: Spec = None,
     sets: Sets = None,
     parallelism: Parallelism = None,
@@ -189,18 +245,18 @@ def upgrade(
 
       spanmill job upgrade observe --set horizon_s=900 --dry-run
     """
-    with _cluster(data) as cluster:
-        deployment.require_live(cluster, job)
+    with _target(data, target, image) as cluster:
+        require_live(cluster, job)
         wanted = job_spec(job, cluster.running, spec, sets or (), parallelism)
         wish = Wish(tuple(allow_lost_state or ()))
         _bring(cluster, wanted, wish, plan_file, timeout, dry_run, output)
 
 
 def _bring(
-    cluster: Cluster, wanted: JobSpec, wish: Wish, plan_file: Path | None, timeout: float, dry_run: bool, output: Form
+    cluster: Target, wanted: JobSpec, wish: Wish, plan_file: Path | None, timeout: float, dry_run: bool, output: Form
 ) -> None:
-    with _locked(cluster, wanted.name, timeout), _client(cluster, wanted) as client:
-        made = deployment.make_plan(cluster, wanted, client, wish)
+    with _locked(cluster, wanted.name, timeout), cluster.client(wanted) as client:
+        made = cluster.plan(wanted, client, wish)
         if plan_file and json.loads(plan_file.read_text()).get("digest") != made.digest:
             raise Failure(
                 f"{plan_file} is stale: cluster, code or settings are not those that it was made for",
@@ -213,9 +269,9 @@ def _bring(
             return
         if not made.changes:
             say(f"{wanted.name} is as it should be: nothing to change")
-            revision = deployment.require_live(cluster, wanted.name)
+            revision = require_live(cluster, wanted.name)
         else:
-            revision = deployment.apply(cluster, wanted, made, client, timeout)
+            revision = cluster.apply(wanted, made, client, timeout)
     _show_revisions([revision], output)
 
 
@@ -223,6 +279,7 @@ def _bring(
 def rollback(
     job: JobName,
     data: Data = DATA,
+    target: Where = None,
     to: Annotated[int | None, typer.Option(help="The revision; the one that ran before, when not given.")] = None,
     timeout: Timeout = 180,
     output: Output = Form.table,
@@ -238,76 +295,61 @@ def rollback(
 
       spanmill job rollback observe --to 3
     """
-    with _cluster(data) as cluster:
+    with _target(data, target) as cluster:
         entry = job_spec(job, cluster.running, None, (), None).entry
         with _locked(cluster, job, timeout):
-            _show_revisions([deployment.rollback(cluster, entry, job, to, timeout)], output)
+            _show_revisions([cluster.rollback(entry, job, to, timeout)], output)
 
 
 @commands.command("stop")
-def stop(job: JobName, data: Data = DATA, output: Output = Form.table) -> None:
+def stop(job: JobName, data: Data = DATA, target: Where = None, output: Output = Form.table) -> None:
     """Stop a job with a savepoint; the next deploy goes on from there. Stopped already, it changes nothing.
 
     [bold]Example[/]
 
       spanmill job stop observe
     """
-    with _cluster(data) as cluster, _locked(cluster, job, 0):
-        if deployment.live_revision(cluster, job) is None:
+    with _target(data, target) as cluster, _locked(cluster, job, 0):
+        if cluster.live(job) is None:
             say(f"{job} does not run")
             return
-        _show_revisions([deployment.stop(cluster, job)], output)
+        _show_revisions([cluster.stop(job)], output)
 
 
 @commands.command("savepoint")
-def savepoint(job: JobName, data: Data = DATA, output: Output = Form.table) -> None:
+def savepoint(job: JobName, data: Data = DATA, target: Where = None, output: Output = Form.table) -> None:
     """Take a savepoint of a running job and write it into its history.
 
     [bold]Example[/]
 
       spanmill job savepoint observe -o json
     """
-    with _cluster(data) as cluster, _locked(cluster, job, 0):
-        _show_revisions([deployment.savepoint(cluster, job)], output)
+    with _target(data, target) as cluster, _locked(cluster, job, 0):
+        _show_revisions([cluster.savepoint(job)], output)
 
 
 @commands.command("history")
-def history(job: JobName, data: Data = DATA, output: Output = Form.table) -> None:
+def history(job: JobName, data: Data = DATA, target: Where = None, output: Output = Form.table) -> None:
     """List the revisions of a job with their savepoints, the newest first.
 
     [bold]Example[/]
 
       spanmill job history observe
     """
-    with _cluster(data) as cluster:
-        _show_revisions(revisions(cluster.engine, job), output)
+    with _target(data, target) as cluster:
+        _show_revisions(revisions(cluster.engine, job, cluster.name), output)
 
 
 @commands.command("status")
-def status(job: JobName, data: Data = DATA, output: Output = Form.table) -> None:
+def status(job: JobName, data: Data = DATA, target: Where = None, output: Output = Form.table) -> None:
     """Show how a job is: tasks, checkpoints, lag, restarts, the last failure.
 
     [bold]Example[/]
 
       spanmill job status observe -o json
     """
-    with _cluster(data) as cluster:
-        live = deployment.require_live(cluster, job)
-        now = cluster.rest.job(live.flink_job)
-        latest = cluster.rest.checkpoints(live.flink_job)["latest"]["completed"] or {}
-        row: dict[str, Any] = {
-            "job": job,
-            "revision": live.revision,
-            "flink_job": now.id,
-            "state": now.state.lower(),
-            "tasks": f"{now.running}/{now.tasks}",
-            "lag_records": deployment.lag_of(cluster, job),
-            "checkpoints": now.checkpoints,
-            "checkpoint_bytes": latest.get("state_size"),
-            "checkpoint_ms": latest.get("end_to_end_duration"),
-            "restarts": now.restarts,
-            "last_failure": now.failure or None,
-        }
+    with _target(data, target) as cluster:
+        row = cluster.status(job)
     if output is Form.table:
         show([{"": name, "value": value} for name, value in row.items()], ["", "value"], output)
     else:
@@ -318,6 +360,7 @@ def status(job: JobName, data: Data = DATA, output: Output = Form.table) -> None
 def logs(
     job: JobName,
     data: Data = DATA,
+    target: Where = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Of each process, the last ones.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
 ) -> None:
@@ -329,23 +372,9 @@ def logs(
 
       spanmill job logs observe --follow
     """
-    with _cluster(data) as cluster:
-        deployment.require_live(cluster, job)
-        seen = _print_logs(cluster.rest, {}, lines)
-        while follow:
-            time.sleep(1)
-            seen = _print_logs(cluster.rest, seen, lines)
-
-
-def _print_logs(rest: FlinkRest, seen: dict[str, int], lines: int) -> dict[str, int]:
-    """Prints what each log has beyond `seen` characters, or its last `lines` when it is new; how far it came."""
-    lengths = {}
-    for process, text in rest.logs():
-        new = text[seen[process] :].splitlines() if process in seen else text.splitlines()[-lines:]
-        for line in new:
-            sys.stdout.write(f"{process}  {line}\n")
-        lengths[process] = len(text)
-    return lengths
+    with _target(data, target) as cluster:
+        for line in cluster.logs(job, lines, follow):
+            sys.stdout.write(line)
 
 
 def _check(made: Plan) -> None:
@@ -374,7 +403,7 @@ def _show(made: Plan, output: Form) -> None:
 def _show_revisions(found: list[Revision], output: Form) -> None:
     rows = [
         {"revision": r.revision, "state": str(r.state), "deployed_at": utc(r.created_at), "operator": r.operator,
-         "code": r.code[:12], "parallelism": r.spec.get("parallelism"), "flink_job": r.flink_job,
+         "code": short_code(r.code), "parallelism": r.spec.get("parallelism"), "flink_job": r.flink_job,
          "started_from": r.started_from, "savepoint": r.savepoint, "message": r.message}
         for r in found
     ]  # fmt: skip

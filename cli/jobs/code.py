@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from cli.exits import Exit, Failure
 
-_ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 _PARTS = ("schemas", "transforms", "pipelines", "jobs", "flink-conf")
 
 
-def digest(root: Path = _ROOT) -> str:
+def digest(root: Path = ROOT) -> str:
     """SHA-256, 64 hex digits, over path and content of each file that a job is made of."""
     found = hashlib.sha256()
     for file in _files(root):
@@ -23,7 +23,7 @@ def digest(root: Path = _ROOT) -> str:
     return found.hexdigest()
 
 
-def store(folder: str, root: Path = _ROOT) -> Path:
+def store(folder: str, root: Path = ROOT) -> Path:
     """Copies the code to `folder`/<digest> unless it is there; that path.
 
     folder: a file:// URI that this machine and the TaskManagers see alike. Raises Failure for another scheme.

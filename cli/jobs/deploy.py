@@ -6,7 +6,7 @@ When that does not come in time the new revision is cancelled and the old one is
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from cli.jobs.flink_rest import FlinkRest, JobState
 from cli.jobs.place import migrate_store, place_of
 from cli.jobs.plan import Facts, Label, Line, Plan, compare, foreign
 from cli.jobs.spec import JobSpec, access_of
+from cli.jobs.target import TargetName, Wish, beginning, new_revision, revision_number, running_one
 from cli.kafka import brokers_of
 from cli.local.profile import Running
 from pipelines.flink.source import group_of
@@ -41,22 +42,13 @@ class Cluster:
     now: Callable[[], int]
 
 
-@dataclass(frozen=True)
-class Wish:
-    """How a job shall begin. savepoint: '' takes the newest of its history. fresh: with an empty state."""
-
-    lost: tuple[str, ...] = ()
-    savepoint: str = ""
-    fresh: bool = False
-
-
 def live_revision(cluster: Cluster, job: str) -> Revision | None:
     """The revision that runs, None when the job does not run.
 
     Raises Failure when a job of this name runs which is not in the history.
     """
     live = cluster.rest.running(job)
-    known = {revision.flink_job: revision for revision in revisions(cluster.engine, job) if revision.flink_job}
+    known = {revision.flink_job: revision for revision in _history(cluster, job) if revision.flink_job}
     for flink_job in live:
         if flink_job not in known:
             raise Failure(
@@ -73,20 +65,15 @@ def make_plan(cluster: Cluster, spec: JobSpec, client: JobClient, wish: Wish) ->
     wanted = Facts(spec.settings, code_store.digest(), graph)
     live = live_revision(cluster, spec.name)
     place = place_of(cluster.running, cluster.rest, spec.name)
-    savepoint, before = "", live
-    if live is None and not wish.fresh:
-        savepoint, before = _beginning(cluster, spec.name, wish)
+    savepoint, before = beginning(_history(cluster, spec.name), spec.name, live, wish)
     facts = Facts(before.spec, before.code, before.graph) if before else None
-    if live and (wish.fresh or wish.savepoint):
-        what = f"{spec.name} runs: it must be stopped before it can begin anew"
-        raise Failure(what, f"spanmill job stop {spec.name}", Exit.REFUSED)
     lines = compare(facts, wanted, place, wish.lost)
     if savepoint:
         lines += tuple(foreign(client.ask("inspect", savepoint=savepoint)["operators"], wanted))
         lines += (Line("job", "", savepoint, Label.COMPATIBLE, "starts from this savepoint"),)
     return Plan(
         job=spec.name,
-        target="session",
+        target=TargetName.session,
         cluster=cluster.running.flink,
         base=before.revision if before else 0,
         flink_job=live.flink_job if live else "",
@@ -97,28 +84,17 @@ def make_plan(cluster: Cluster, spec: JobSpec, client: JobClient, wish: Wish) ->
     )
 
 
-def _beginning(cluster: Cluster, job: str, wish: Wish) -> tuple[str, Revision | None]:
-    """The savepoint that a job which does not run begins with, and the revision that wrote it."""
-    history = revisions(cluster.engine, job)
-    if wish.savepoint:
-        return wish.savepoint, next((r for r in history if r.savepoint == wish.savepoint), None)
-    for revision in history:
-        if revision.savepoint:
-            return revision.savepoint, revision
-        if revision.flink_job and revision.state is not RevisionState.FAILED:
-            raise Failure(
-                f"revision {revision.revision} of {job} ended without a savepoint",
-                "name a savepoint or retained checkpoint with --from URI, or begin anew from the log with --fresh",
-                Exit.REFUSED,
-            )
-    return "", None
+def _history(cluster: Cluster, job: str) -> list[Revision]:
+    return revisions(cluster.engine, job, TargetName.session)
 
 
 def apply(cluster: Cluster, spec: JobSpec, plan: Plan, client: JobClient, timeout: float) -> Revision:
     """Does what `plan` says. Raises Failure when the new revision is not well; then the old one runs again."""
     store_code = code_store.store(cluster.running.code)
     migrate_store(cluster.running, cluster.say)
-    revision = add_revision(cluster.engine, _new(cluster, spec, plan))
+    revision = add_revision(
+        cluster.engine, new_revision(TargetName.session, spec, plan, cluster.operator, cluster.now())
+    )
     old = live_revision(cluster, spec.name)
     savepoint = plan.savepoint
     if old:
@@ -219,15 +195,6 @@ def _missing(job: JobState) -> str:
     return "" if job.checkpoints else "waiting for the first checkpoint"
 
 
-def _new(cluster: Cluster, spec: JobSpec, plan: Plan) -> Revision:
-    now = cluster.now()
-    return Revision(
-        job=spec.name, revision=0, target=plan.target, spec=spec.settings, code=plan.wanted.code,
-        graph=plan.wanted.graph, state=RevisionState.DEPLOYING, message="", flink_job="", started_from=plan.savepoint,
-        savepoint="", operator=cluster.operator, created_at=now, changed_at=now,
-    )  # fmt: skip
-
-
 def _note(cluster: Cluster, revision: Revision, state: RevisionState, message: str) -> Revision:
     return note(cluster.engine, revision, cluster.now(), state=state, message=message)
 
@@ -247,10 +214,7 @@ def savepoint(cluster: Cluster, job: str) -> Revision:
 
 
 def require_live(cluster: Cluster, job: str) -> Revision:
-    live = live_revision(cluster, job)
-    if live is None:
-        raise Failure(f"{job} does not run", f"spanmill job deploy {job}", Exit.REFUSED)
-    return live
+    return running_one(live_revision(cluster, job), job)
 
 
 def rollback(cluster: Cluster, entry: str, job: str, number: int | None, timeout: float) -> Revision:
@@ -259,7 +223,7 @@ def rollback(cluster: Cluster, entry: str, job: str, number: int | None, timeout
     From a savepoint taken now when its code can read that, and then no row is written twice; else from the savepoint
     that it left, and then the rows since are computed and written again (the same rows: their keys replace them).
     """
-    target = revision_number(revisions(cluster.engine, job), number)
+    target = revision_number(_history(cluster, job), number)
     live = live_revision(cluster, job)
     wanted = Facts(target.spec, target.code, target.graph)
     kept = code_store.stored(cluster.running.code, target.code)
@@ -294,13 +258,3 @@ def rollback(cluster: Cluster, entry: str, job: str, number: int | None, timeout
         except Failure as failure:
             _note(cluster, revision, RevisionState.FAILED, failure.what)
             raise
-
-
-def revision_number(history: Sequence[Revision], number: int | None) -> Revision:
-    """Revision `number`, or when None the one that ran before the newest that ran. Raises Failure."""
-    ran = [revision for revision in history if revision.flink_job]
-    found = [r for r in ran if r.revision == number] if number is not None else ran[1:2]
-    if not found:
-        what = f"revision {number} never ran" if number is not None else "there is no earlier revision that ran"
-        raise Failure(what, "spanmill job history JOB", Exit.REFUSED)
-    return found[0]

@@ -148,7 +148,12 @@ def _settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Line]:
 def _code(running: Facts, wanted: Facts) -> Iterator[Line]:
     if running.code != wanted.code:
         reason = "the job is started again from a savepoint"
-        yield Line("code", running.code[:12], wanted.code[:12], Label.NEEDS_SAVEPOINT, reason)
+        yield Line("code", short_code(running.code), short_code(wanted.code), Label.NEEDS_SAVEPOINT, reason)
+
+
+def short_code(code: str) -> str:
+    """A digest's beginning; a reference of an image as it is."""
+    return code[:12] if len(code) == 64 and code.isalnum() else code
 
 
 def _state(running: Facts, wanted: Facts, lost: Sequence[str]) -> Iterator[Line]:

@@ -63,6 +63,10 @@ class Running:
     store_user: str = "default"
     store_password: str = ""
     code: str = ""  # URI of the folder that keeps the code of jobs
+    target: str = "session"  # where jobs are deployed: session | kubernetes
+    namespace: str = "spanmill"  # of Kubernetes, like the next two
+    image: str = ""  # that jobs run in
+    kube_context: str = ""  # of kubectl's configuration, '' for its current one
     kafka: dict[str, str] = field(default_factory=dict)  # how clients prove themselves (schemas/kafka.py)
     metrics: dict[str, str] = field(default_factory=dict)  # process -> http://host:port/metrics
 

@@ -45,9 +45,11 @@ class Revision:
     changed_at: int  # UTC ns
 
 
-def revisions(engine: sa.Engine, job: str) -> list[Revision]:
-    """All revisions of `job`, the newest first."""
+def revisions(engine: sa.Engine, job: str, target: str = "") -> list[Revision]:
+    """All revisions of `job`, or those on `target` alone, the newest first."""
     query = sa.select(job_revisions).where(job_revisions.c.job == job).order_by(job_revisions.c.revision.desc())
+    if target:
+        query = query.where(job_revisions.c.target == target)
     with engine.connect() as connection:
         return [_revision(row) for row in connection.execute(query).mappings()]
 

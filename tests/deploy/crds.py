@@ -1,4 +1,4 @@
-"""Checks Flink's custom resources as an API server would, and unknown fields as an error."""
+"""Checks manifests as an API server would, and unknown fields as an error."""
 
 import os
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
@@ -57,3 +58,19 @@ def faults(resource: dict[str, Any], folder: Path) -> Iterator[str]:
     validator = Draft202012Validator(definition(resource["kind"], folder))
     for error in validator.iter_errors(resource):
         yield f"{error.json_path}: {error.message[:200]}"
+
+
+def refused(manifest: dict[str, Any]) -> list[str]:
+    """What the API server would refuse of any manifest, or silently drop."""
+    if manifest["apiVersion"].startswith("flink.apache.org/"):
+        found = [fault for folder in folders() for fault in faults(manifest, folder)]
+        parts = (manifest["spec"], manifest["spec"].get("jobManager", {}))
+        templates = [part["podTemplate"] for part in parts if "podTemplate" in part]
+        return found + [fault for pod in templates for fault in refused({"apiVersion": "v1", "kind": "Pod", **pod})]
+    found = []
+    for version in ("1.31", "1.37"):
+        try:
+            kubernetes_validate.validate(manifest, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            found.append(f"{manifest['kind']} ({version}): {error.message[:200]}")
+    return found

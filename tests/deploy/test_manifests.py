@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pyflink
 import pytest
 from pyflink.pyflink_gateway_server import KEY_ENV_JAVA_OPTS, read_from_config
@@ -60,22 +59,6 @@ def _of(manifests: list[Manifest], kind: str, name: str = "") -> Manifest:
     return found
 
 
-def _faults(manifest: Manifest) -> list[str]:
-    """What the API server would refuse, or silently drop."""
-    if manifest["apiVersion"].startswith("flink.apache.org/"):
-        found = [fault for folder in crds.folders() for fault in crds.faults(manifest, folder)]
-        parts = (manifest["spec"], manifest["spec"].get("jobManager", {}))
-        templates = [part["podTemplate"] for part in parts if "podTemplate" in part]
-        return found + [fault for pod in templates for fault in _faults({"apiVersion": "v1", "kind": "Pod", **pod})]
-    found = []
-    for version in ("1.31", "1.37"):
-        try:
-            kubernetes_validate.validate(manifest, version, strict=True)
-        except kubernetes_validate.ValidationError as error:
-            found.append(f"{manifest['kind']} ({version}): {error.message[:200]}")
-    return found
-
-
 def _pods(manifests: list[Manifest]) -> dict[str, Manifest]:
     """The pod template of everything that runs pods."""
     return {m["metadata"]["name"]: m["spec"]["template"] for m in manifests if "template" in m.get("spec", {})} | {
@@ -85,12 +68,12 @@ def _pods(manifests: list[Manifest]) -> dict[str, Manifest]:
 
 def test_each_manifest_is_one_that_the_api_server_takes(manifests: list[Manifest]):
     assert {m["kind"] for m in manifests} >= {"Deployment", "FlinkDeployment", "Job", "NetworkPolicy", "Service"}
-    assert [fault for manifest in manifests for fault in _faults(manifest)] == []
+    assert [fault for manifest in manifests for fault in crds.refused(manifest)] == []
 
 
 def test_the_example_of_a_savepoint_is_one_that_the_api_server_takes(manifests: list[Manifest]):
     example = YAML(typ="safe").load(KUBERNETES / "examples" / "savepoint.yaml")
-    assert _faults(example) == []
+    assert crds.refused(example) == []
     assert example["spec"]["jobReference"]["name"] == _of(manifests, "FlinkDeployment")["metadata"]["name"]
 
 
@@ -114,7 +97,7 @@ def test_a_planted_fault_is_found(base: list[Manifest], kind: str, path: str, va
     for step in way:
         at = at[int(step)] if step.isdecimal() else at[step]
     at[last] = value
-    assert _faults(planted) != []
+    assert crds.refused(planted) != []
 
 
 def test_the_job_runs_with_the_flink_options_of_the_cluster_profile(manifests: list[Manifest]):
