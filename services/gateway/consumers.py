@@ -32,8 +32,10 @@ class Consumers:
         self._topic = topic
         # Of each group a client that asks as the group, but never joins it. Not the admin client: its requests to a
         # broker that has just begun ended the process (librdkafka 2.16).
-        settings = {"bootstrap.servers": brokers, "client.id": "spanmill-gateway-lag", "log_level": 0}
-        self._clients = {group: Consumer({**settings, "group.id": group, **access.librdkafka()}) for group in groups}
+        settings = {"bootstrap.servers": brokers, "client.id": "spanmill-gateway-lag", "enable.auto.commit": False}
+        self._clients = {
+            group: Consumer({**settings, "log_level": 0, "group.id": group, **access.librdkafka()}) for group in groups
+        }
         self._lags: Sequence[Lag] = ()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lag", daemon=True)
