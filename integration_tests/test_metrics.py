@@ -1,5 +1,6 @@
 """A real Prometheus over a real cluster: the objectives' queries as they stand, and every metric that a rule names."""
 
+import json
 import re
 import subprocess
 import time
@@ -8,11 +9,14 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, ConfigResource  # pyright: ignore[reportPrivateImportUsage]
 from ruamel.yaml import YAML
 
 from cli.local.process import Child
 from integration_tests.ground import wait_for
 from integration_tests.local_cluster import LocalCluster
+from integration_tests.product import spanmill
 from integration_tests.traffic import all_files, renamed, span_count
 from pipelines.ports import free_port
 
@@ -104,8 +108,6 @@ def _up(process: Prometheus) -> bool:
 
 def _send_bad(cluster: LocalCluster) -> None:
     """A record that came past the gateway without a tenant: a dead letter."""
-    from confluent_kafka import Producer
-
     producer = Producer({"bootstrap.servers": cluster.running.broker})
     producer.produce(cluster.running.topic, b"\xff", headers=[("signal", b"traces")])
     assert producer.flush(30) == 0
@@ -189,3 +191,40 @@ def test_the_lag_grows_and_alarms_are_raised_while_the_job_is_away(cluster, prom
 def test_the_script_that_installs_prometheus_is_posix_and_content_with_what_is_there():
     done = subprocess.run(["sh", str(DEPLOY / "install")], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def _doctor(cluster: LocalCluster, *options: str) -> tuple[int, dict[str, dict[str, str]]]:
+    done = spanmill("doctor", "--data", str(cluster.data), "-o", "json", *options)
+    return done.returncode, {check["check"]: check for check in json.loads(done.stdout)}
+
+
+def test_the_doctor_follows_a_span_of_its_own_through_every_hop_of_a_cluster(cluster):
+    code, checks = _doctor(cluster)
+    assert code == 0, checks
+    hops = [name for name in checks if name.startswith("hop: ")]
+    assert hops == ["hop: gateway", "hop: log", "hop: spans", "hop: traces", "hop: SQL"]
+    assert all(re.search(r" after [\d.]+ (ms|s)", checks[hop]["found"]) for hop in hops)
+    looked_at = {"store schema", "control schema", "topic spans.raw: retention", "topic spans.raw: record", "Flink",
+                 "checkpoint folder", "job observe", "newest checkpoint"}  # fmt: skip
+    assert looked_at <= set(checks)
+    [row] = cluster.rows("SELECT org, name FROM spans WHERE service = 'spanmill-doctor'")
+    assert row == {"org": "local", "name": "spanmill doctor"}
+    assert not cluster.rows("SELECT * FROM usage WHERE service = 'spanmill-doctor'")
+
+
+def test_the_doctor_says_what_to_do_when_a_span_does_not_arrive_or_the_topic_is_too_small(cluster):
+    running = cluster.running
+    resource = ConfigResource(ConfigResource.Type.TOPIC, running.topic, {"max.message.bytes": "1000000"})
+    admin = AdminClient({"bootstrap.servers": running.broker})
+    admin.alter_configs([resource])[resource].result(30)
+    cluster.job("stop", "observe")
+    code, checks = _doctor(cluster)
+    assert code == 1
+    failed = {name: check["cure"] for name, check in checks.items() if check["ok"] == "FAILED"}
+    assert set(failed) == {"topic spans.raw: record", "job observe", "hop: spans"}
+    assert "max.message.bytes" in failed["topic spans.raw: record"]
+    assert failed["job observe"] == "spanmill job deploy observe"
+    assert checks["hop: log"]["found"].startswith("partition ")
+    assert "hop: traces" not in checks
+    code, checks = _doctor(cluster, "--no-send")
+    assert not [name for name in checks if name.startswith("hop")]
