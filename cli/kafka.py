@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConfigResource  # pyright: ignore[reportPrivateImportUsage]
 
 from cli.exits import Exit, Failure
 from schemas.kafka import OPEN, KafkaAccess
@@ -29,6 +29,14 @@ class Brokers:
         with self._asking():
             found = AdminClient(self.client()).list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
         return 0 if found.error else len(found.partitions)
+
+    def topic_settings(self, topic: str) -> dict[str, str]:
+        """The settings of `topic`, by Kafka's names."""
+        asked = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        with self._asking():
+            client = AdminClient(self.client())  # its answers come while it lives
+            found = client.describe_configs([asked], request_timeout=_TIMEOUT_S)[asked].result()
+        return {name: entry.value for name, entry in found.items()}
 
     def end_offsets(self, topic: str) -> dict[int, int]:
         """Partition -> the offset that the next record will get."""

@@ -128,6 +128,31 @@ def test_a_key_decides_the_owner_and_a_revoked_key_is_refused(product):
         time.sleep(0.2)
 
 
+def test_the_doctor_follows_a_span_of_its_own_through_every_hop(product):
+    done = spanmill("doctor", "--data", str(product.data), "-o", "json")
+    checks = {check["check"]: check for check in json.loads(done.stdout)}
+    assert done.returncode == 0, checks
+    hops = [name for name in checks if name.startswith("hop: ")]
+    assert hops == ["hop: gateway", "hop: log", "hop: spans", "hop: traces", "hop: SQL"]
+    assert {"store schema", "control schema", "topic spans.raw: record", "newest checkpoint"} <= set(checks)
+    assert product.rows("SELECT count() AS n FROM spans WHERE service = 'spanmill-doctor'") == [{"n": 1}]
+
+
+def test_the_doctor_sends_nothing_when_told_so_and_refuses_no_machine_without_an_instance(product, tmp_path):
+    done = spanmill("doctor", "--no-send", "--data", str(product.data))
+    assert done.returncode == 0, done.stdout
+    assert "hop:" not in done.stdout
+    alone = spanmill("doctor", "--data", str(tmp_path), "-o", "json")
+    assert {"instance", "disk"} <= {check["check"] for check in json.loads(alone.stdout)}
+
+
+def test_the_doctor_names_the_hop_at_which_a_wrong_key_stops(product):
+    done = spanmill("doctor", "--data", str(product.data), "--key", "sm_wrong", "-o", "json")
+    assert done.returncode == 1
+    [failed] = [check for check in json.loads(done.stdout) if check["ok"] == "FAILED"]
+    assert (failed["check"], failed["found"][:8]) == ("hop: gateway", "HTTP 401")
+
+
 def test_a_wrong_key_is_refused_even_on_loopback(product):
     assert product.post(b"", authorization="Bearer sm_wrong").status_code == 401
 

@@ -5,6 +5,8 @@ for each key, so writing again is always safe, and a write that could not be con
 """
 
 import threading
+import time
+from typing import Protocol
 
 import httpx2
 import pyarrow as pa
@@ -49,10 +51,23 @@ class SinkClosed(Exception):
     """The sink was closed while it waited for the store."""
 
 
+class Watch(Protocol):
+    """Is told what a sink does, by the thread that writes."""
+
+    def acknowledged(self, table: str, ipc: bytes, took_ns: int) -> None:
+        """The store has the rows; took_ns: with all repetitions."""
+        ...
+
+    def repeated(self, table: str) -> None:
+        """An attempt failed for a passing reason."""
+        ...
+
+
 class StoreSink:
     """Inserts into the store over one kept-alive connection. One thread writes; `close` may come from another."""
 
-    def __init__(self, settings: StoreSettings) -> None:
+    def __init__(self, settings: StoreSettings, watch: Watch | None = None) -> None:
+        self._watch = watch
         self._database = settings.database
         self._closed = threading.Event()
         account = {"X-ClickHouse-User": settings.user, "X-ClickHouse-Key": settings.password}
@@ -68,11 +83,15 @@ class StoreSink:
         is not in schemas.arrow.TABLES.
         """
         _check(table, ipc)
-        pause = _FIRST_PAUSE_S
+        pause, began = _FIRST_PAUSE_S, time.monotonic_ns()
         while not self._closed.is_set():
             trouble = self._attempt(table, ipc)
             if trouble is None:
+                if self._watch:
+                    self._watch.acknowledged(table, ipc, time.monotonic_ns() - began)
                 return
+            if self._watch:
+                self._watch.repeated(table)
             self.repeats += 1
             self.last_trouble = trouble
             self._closed.wait(pause)

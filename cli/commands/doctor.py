@@ -1,17 +1,19 @@
-"""`spanmill doctor`: whether this machine can run the product; what fails names its cure."""
+"""`spanmill doctor`: whether this machine can run the product, and whether what runs does its work."""
 
 import shutil
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import httpx2
 import typer
 
+from cli.doctor import hops, surroundings
+from cli.doctor.check import Check
 from cli.exits import Failure
 from cli.local.ports import is_free
 from cli.local.profile import Running, find_running
@@ -20,33 +22,41 @@ from cli.output import Form, show
 from pipelines.jars import SETS, JarError, jar_folder, java, locked, verify
 
 _LEAST_FREE = 2 * 2**30
-
-
-@dataclass(frozen=True)
-class Check:
-    check: str
-    ok: bool
-    found: str
-    cure: str = ""
+# How long a span may take to each table; a job that is known to be ill is not waited for.
+_PATIENCE_S, _IMPATIENCE_S = 60.0, 5.0
 
 
 def register(commands: typer.Typer) -> None:
     commands.command("doctor")(doctor)
 
 
-def doctor(data: Data = DATA, output: Output = Form.table) -> None:
+def doctor(
+    data: Data = DATA,
+    send: Annotated[bool, typer.Option("--send/--no-send", help="Send a span through every hop of what runs.")] = True,
+    key: Annotated[str, typer.Option(envvar="SPANMILL_KEY", help="An API key; none is needed on loopback.")] = "",
+    output: Output = Form.table,
+) -> None:
     """Check versions, Java, jars, ports, disk, clock, and what runs on the data folder.
 
-    Exits with 1 when anything fails; each failure says what to do.
+    Through what runs it sends a span of its own (service spanmill-doctor, organisation local unless a key says another)
+    and prints how long each hop took: gateway, log, spans, traces, SQL. Exits with 1 when anything fails; each failure
+    says what to do.
 
-    [bold]Example[/]
+    [bold]Examples[/]
 
       spanmill doctor
+
+      spanmill doctor --no-send -o json
     """
-    checks = [*_machine(), *_folder(data), *_instance(data)]
-    show([vars(check) | {"ok": "ok" if check.ok else "FAILED"} for check in checks], list(vars(checks[0])), output)
+    checks = [*_machine(), *_folder(data), *_instance(data, send, key)]
+    show([_row(check) for check in checks], ["check", "ok", "found", "cure"], output)
     if failed := sum(not check.ok for check in checks):
         raise Failure(f"{failed} of {len(checks)} checks failed", "the column 'cure' says what to do")
+
+
+def _row(check: Check) -> dict[str, str]:
+    cure = "" if check.ok else check.cure
+    return {"check": check.check, "ok": "ok" if check.ok else "FAILED", "found": check.found, "cure": cure}
 
 
 def _machine() -> Iterator[Check]:
@@ -77,7 +87,7 @@ def _folder(data: Path) -> Iterator[Check]:
     yield Check("clock", now > 1_760_000_000, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)), "set the clock")
 
 
-def _instance(data: Path) -> Iterator[Check]:
+def _instance(data: Path, send: bool, key: str) -> Iterator[Check]:
     try:
         running = find_running(data)
     except Failure:
@@ -85,7 +95,18 @@ def _instance(data: Path) -> Iterator[Check]:
         for port, option in ((4318, "--http-port"), (4317, "--grpc-port"), (8123, "--sql-port")):
             yield Check(f"port {port}", is_free("127.0.0.1", port), "looked at", f"spanmill up {option} 0")
         return
-    yield from _answers(running)
+    answers = list(_answers(running))
+    yield from answers
+    if not all(answer.ok for answer in answers):
+        return  # the rest would wait for what is known to be away
+    yield from surroundings.schemas(running)
+    yield from surroundings.topic(running)
+    job_log = "spanmill job logs observe" if running.flink else str(data / "logs" / "observe.log")
+    job = list(surroundings.flink(running)) if running.flink else [surroundings.embedded_checkpoint(data, job_log)]
+    yield from job
+    if send:
+        patience_s = _PATIENCE_S if all(check.ok for check in job) else _IMPATIENCE_S
+        yield from hops.follow(running, key, job_log, patience_s)
 
 
 def _answers(running: Running) -> Iterator[Check]:

@@ -65,7 +65,7 @@ class Cluster(Supervisor):
             "checkpoints": flink.checkpoints,
             "savepoints": flink.savepoints,
             "code": (data / "code").resolve().as_uri(),
-            "metrics": {"gateway": f"{gateway_url}/metrics"}
+            "metrics": {"gateway": f"{gateway_url}/metrics", "store": f"http://127.0.0.1:{store_port}/metrics"}
             | {name: f"http://127.0.0.1:{port}/metrics" for name, port in metrics.items()},
         }
 

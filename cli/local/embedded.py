@@ -35,12 +35,14 @@ class Embedded(Supervisor):
         job = parts.observe(profile, broker.address, f"http://127.0.0.1:{store_port}")
         self._launch(gateway, job)
         self._wait(gateway, job)
+        gateway_url, store_url = f"http://{profile.host}:{ports[0]}", f"http://127.0.0.1:{store_port}"
         return {
-            "gateway": f"http://{profile.host}:{ports[0]}",
+            "gateway": gateway_url,
             "grpc": f"{profile.host}:{ports[1]}",
-            "store": f"http://127.0.0.1:{store_port}",
+            "store": store_url,
             "broker": broker.address,
             "control": control,
+            "metrics": {"gateway": f"{gateway_url}/metrics", "store": f"{store_url}/metrics"},
         }
 
     def _stop_order(self) -> Sequence[str]:

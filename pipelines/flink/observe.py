@@ -22,12 +22,14 @@ from pipelines.flink.observe_operator import SKELETONS, ObserveOperator
 from pipelines.flink.settings import ObserveSettings
 from pipelines.flink.sink import StoreWriter
 from pipelines.flink.source import group_of, kafka_records
+from pipelines.stateless import FACTS
 from pipelines.store import StoreSettings
 from transforms import segments
 from transforms.bill import BillSettings, call_buckets, make_bill
 from transforms.traces import AssembleSettings, make_assemble
 
 CLAIMS = OutputTag("claims", ELEMENT)
+FOLDED = ("traces", "usage", "dead_letters")
 
 # The keyed states by uid and name, with the version of what is written in them: what an upgrade must be able to read.
 STATES = {
@@ -45,8 +47,8 @@ def build(env: StreamExecutionEnvironment, settings: ObserveSettings) -> None:
     records = kafka_records(tables, settings.brokers, settings.topic, group_of("observe"), settings.kafka)
     # Row(body=b"\n\xa4...", headers={"org": b"local", "signal": b"traces"}, 1767225600000, 2, 41)
     facts, folded = observe(records, settings, settings.store)
-    for rows, name in ((facts, "write facts"), (folded, "write traces")):
-        _named(rows.process(StoreWriter(settings.store), output_type=ELEMENT), name).disable_chaining()
+    for rows, tables, name in ((facts, FACTS, "write facts"), (folded, FOLDED, "write traces")):
+        _named(rows.process(StoreWriter(settings.store, tables), output_type=ELEMENT), name).disable_chaining()
 
 
 def observe(

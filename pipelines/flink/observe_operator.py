@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pyflink.datastream import OutputTag, ProcessFunction, RuntimeContext
 
 from pipelines.flink.fold_operator import ELEMENT
+from pipelines.flink.measures import Measures
 from pipelines.flink.ship import Shipped
 from pipelines.flink.task import begin_task
 from pipelines.price_feed import PriceFeed
@@ -40,16 +41,25 @@ class ObserveOperator(Shipped, ProcessFunction):
         self._feed = PriceFeed(self._prices, self._book) if self._prices else None
         self._code_version = version("spanmill")
         self._tokens = TokenCache(_COUNTED_MESSAGES)
+        self._measures = Measures(runtime_context.get_metrics_group())
 
     def process_element(self, value: bytes, ctx: ProcessFunction.Context) -> Iterator:
         book = self._feed.current(time.time_ns()) if self._feed else self._book
-        observed = observe_records(from_ipc(bytes(value)), book, self._limits, self._code_version, self._tokens)
+        began, raw = time.monotonic_ns(), from_ipc(bytes(value))
+        observed = observe_records(raw, book, self._limits, self._code_version, self._tokens)
+        self._measure(raw.num_rows, len(value), time.monotonic_ns() - began)
         for name in FACTS:
             if observed.tables[name].num_rows:
                 yield name, 0, to_ipc(observed.tables[name])
         of_row = trace_buckets(observed.skeletons, self._buckets)
         for bucket, rows in split_by_bucket(observed.skeletons, of_row):
             yield SKELETONS, ("skeletons", bucket, to_ipc(rows))
+
+    def _measure(self, records: int, size: int, took_ns: int) -> None:
+        self._measures.count("batches", 1)
+        self._measures.count("records", records)
+        self._measures.count("bytes", size)
+        self._measures.count("ns", took_ns)
 
     def close(self) -> None:
         if self._feed:

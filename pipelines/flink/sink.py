@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyflink.datastream import ProcessFunction, RuntimeContext
 
 from pipelines.flink.fold_operator import Element
+from pipelines.flink.measures import Measures, StoreMeasures
 from pipelines.flink.ship import Shipped
 from pipelines.flink.task import begin_task
 from pipelines.sinks import RefusedRows, StoreSink
@@ -22,12 +23,14 @@ from transforms.isolate import isolate
 class StoreWriter(Shipped, ProcessFunction):
     """Element: (table, bucket, rows as Arrow IPC). Emits nothing."""
 
-    def __init__(self, store: StoreSettings) -> None:
+    def __init__(self, store: StoreSettings, tables: tuple[str, ...]) -> None:
         self._store = store
+        self._tables = tables  # that come here: what is counted of them is there from the start
 
     def open(self, runtime_context: RuntimeContext) -> None:
         begin_task()
-        self._sink = StoreSink(self._store)
+        measures = StoreMeasures(Measures(runtime_context.get_metrics_group()), self._tables)
+        self._sink = StoreSink(self._store, measures)
 
     def process_element(self, value: Element, ctx: ProcessFunction.Context) -> Iterator[Element]:
         table, _bucket, rows = value

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.control.database import open_database
 from services.control.migrate import MigrationState, status
 from services.gateway.auth import KeyRing
+from services.gateway.consumers import Consumers
 from services.gateway.disk import DiskGuard
 from services.gateway.grpc_server import grpc_server
 from services.gateway.http import http_app
@@ -80,6 +81,8 @@ async def serve(settings: Settings, engine: sa.Engine) -> None:
         loop.add_signal_handler(number, stop.set)
     listener = _listen(settings.http_host, settings.http_port)
     intake = _intake(settings, engine)
+    consumers = Consumers(settings.brokers, settings.topic, settings.consumer_groups, settings.kafka)
+    intake.metrics.registry.register(consumers)
     grpc, grpc_port = grpc_server(intake, settings)
     http = _Server(
         uvicorn.Config(
@@ -104,7 +107,7 @@ async def serve(settings: Settings, engine: sa.Engine) -> None:
     await asyncio.wait([waiting, serving], return_when=asyncio.FIRST_COMPLETED)
     http.should_exit = True
     await asyncio.gather(serving, grpc.stop(settings.delivery_timeout_s + 2))
-    await intake.log.close(settings.delivery_timeout_s)
+    await asyncio.gather(asyncio.to_thread(consumers.close), intake.log.close(settings.delivery_timeout_s))
     waiting.cancel()
 
 

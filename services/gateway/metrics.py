@@ -12,11 +12,14 @@ class Metrics:
 
     def __init__(self, inflight_bytes: Callable[[], float], log_up: Callable[[], float]) -> None:
         self.registry = CollectorRegistry()
-        # Items whose records the log confirmed, by organisation: the left side of the completeness equation.
+        # Items whose records the log confirmed, by organisation: the left side of the completeness equation. A rule of
+        # deploy/prometheus/rules.yaml makes llmops_spans_received_total of it.
         self.received = {
-            "traces": Counter("llmops_spans_received_total", "Spans acknowledged", ["org"], registry=self.registry),
+            "traces": Counter(
+                "llmops_gateway_spans_received_total", "Spans acknowledged", ["org"], registry=self.registry
+            ),
             "logs": Counter(
-                "llmops_log_records_received_total",
+                "llmops_gateway_log_records_received_total",
                 "Log records acknowledged",
                 ["org"],
                 registry=self.registry,

@@ -24,6 +24,7 @@ class Settings(BaseSettings):
     control_url: str  # SQLAlchemy URL of the control database
     kafka: KafkaAccess = OPEN
     topic: str = "spans.raw"
+    consumer_groups: tuple[str, ...] = ("spanmill-observe",)  # whose lag /metrics tells
     http_host: str = "127.0.0.1"
     http_port: int = 4318
     grpc_host: str = "127.0.0.1"

@@ -64,15 +64,15 @@ class Engine:
 
     def __init__(self, folder: Path, memory: Memory) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = str(folder.resolve())
-        if "?" in self._folder:  # where chdb takes settings to begin
+        self.folder = str(folder.resolve())
+        if "?" in self.folder:  # where chdb takes settings to begin
             raise FolderUnusable(f"the path of the data folder may not hold a question mark: {folder}")
         self._memory = memory
         self._lock = _hold(folder)
         options = "&".join(f"{name}={value}" for name, value in memory.server_settings().items())
         # The engine lives as long as one connection is open: this one.
         try:
-            self._root = chdb.connect(f"{self._folder}?{options}")
+            self._root = chdb.connect(f"{self.folder}?{options}")
         except RuntimeError as error:
             raise FolderUnusable(f"the engine cannot open {folder}: {error}") from error
         self.version = self._scalar("SELECT version()")
@@ -87,13 +87,13 @@ class Engine:
 
     def connect(self) -> "Connection":
         """A new connection with the limits of one statement."""
-        connection = Connection(chdb.connect(self._folder))
+        connection = Connection(chdb.connect(self.folder))
         connection.set(self._memory.statement_settings())
         return connection
 
     def spool(self) -> IO[bytes]:
         """A file without a name on the disk of the data: gone when it is closed, or the process is."""
-        return tempfile.TemporaryFile(dir=self._folder, buffering=0)
+        return tempfile.TemporaryFile(dir=self.folder, buffering=0)
 
     def kill(self, query_id: str) -> None:
         """Asks the statement with this id to stop; nothing when there is none."""

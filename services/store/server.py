@@ -8,12 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, closing
 from functools import partial
+from pathlib import Path
 from typing import IO, Any, TypeVar
+
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from services.store.body import Body, ClientGone, Receive
 from services.store.encoding import Deflate, deflater
 from services.store.engine import Answer, Connection, Engine, Stream
 from services.store.lanes import Lane, Lanes
+from services.store.metrics import Metrics, Statement, kind_of
 from services.store.protocol import Call, StoreError, Summary, content_type, exception_block, parse_call
 from services.store.sessions import Sessions
 from services.store.statements import Insert, names_a_file, output_format, several, streams
@@ -42,6 +46,7 @@ class Store:
         self._others = Lane(lanes.others, lanes.waiting)
         # One more than can run, so that a KILL always finds a thread.
         self._threads = ThreadPoolExecutor(lanes.inserts + lanes.others + 1, "statement")
+        self._metrics = Metrics(Path(engine.folder))
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,12 +56,16 @@ class Store:
             refuse_browsers(headers)
             if scope["path"] in ("/ping", "/replicas_status"):
                 await _answer(send, 200, [], b"Ok.\n")
+            elif scope["path"] == "/metrics":
+                await _answer(send, 200, [(b"content-type", CONTENT_TYPE_LATEST.encode())], self._metrics.page())
             elif scope["path"] != "/" or scope["method"] not in ("GET", "POST"):
                 await _answer(send, 404, [], f"There is no handle {scope['path']}\n".encode())
             else:
                 call = parse_call(scope["method"], scope["query_string"], headers)
                 self._authenticate(call)
-                await self._serve(call, Body(receive, call.body_encoding, call.query), receive, send)
+                with self._metrics.timed() as statement:
+                    body = Body(receive, call.body_encoding, call.query)
+                    await self._serve(call, statement, body, receive, send)
         except StoreError as error:
             await _answer(send, error.status, _error_headers(error), error.text.encode() + b"\n")
         except ClientGone:
@@ -66,14 +75,16 @@ class Store:
         if self._password and not hmac.compare_digest(call.password.encode(), self._password.encode()):
             raise StoreError(516, "AUTHENTICATION_FAILED", f"{call.user}: authentication failed: password is incorrect")
 
-    async def _serve(self, call: Call, body: Body, receive: Receive, send: Send) -> None:
+    async def _serve(self, call: Call, statement: Statement, body: Body, receive: Receive, send: Send) -> None:
         insert = await body.insert()
         if insert is not None:
+            statement.kind = "insert"
             async with self._inserts.turn():
                 summary = await self._insert(call, insert, body)
             await _answer(send, 200, self._headers(call, "", summary), b"")
             return
         sql = await body.statement()
+        statement.kind = kind_of(sql)
         if not sql.strip():
             await _answer(send, 200, [], b"Ok.\n")
             return

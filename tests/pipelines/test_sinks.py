@@ -13,7 +13,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from pipelines.migrate import migrate
-from pipelines.sinks import RefusedRows, SinkClosed, StoreMisconfigured, StoreSink
+from pipelines.sinks import RefusedRows, SinkClosed, StoreMisconfigured, StoreSink, Watch
 from pipelines.store import StoreSettings, StoreUnreachable, connect, connect_creating, wait_ready
 from schemas.arrow import MESSAGES, TABLES, to_ipc
 from schemas.migrations import CLICKHOUSE
@@ -35,8 +35,8 @@ def client(store: StoreProcess) -> Iterator[Client]:
 
 
 @contextmanager
-def _sink(settings: StoreSettings) -> Iterator[StoreSink]:
-    sink = StoreSink(settings)
+def _sink(settings: StoreSettings, watch: Watch | None = None) -> Iterator[StoreSink]:
+    sink = StoreSink(settings, watch)
     try:
         yield sink
     finally:
@@ -99,6 +99,30 @@ def test_a_batch_is_in_the_table_when_write_returns(store: StoreProcess, client:
         sink.write("messages", _messages("plain"))
         assert _count(client, "plain") == 3
         assert sink.repeats == 0
+
+
+class Told:
+    """Notes what a sink says that it does."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[str, str]] = []
+        self.took_ns = 0
+
+    def acknowledged(self, table: str, ipc: bytes, took_ns: int) -> None:
+        self.notes.append(("acknowledged", table))
+        self.took_ns = took_ns
+
+    def repeated(self, table: str) -> None:
+        self.notes.append(("repeated", table))
+
+
+def test_who_watches_is_told_of_each_repetition_when_it_happens_and_of_the_acknowledgement(store: StoreProcess):
+    proxy, told = SwallowingProxy(store.port, swallow=2), Told()
+    with _sink(replace(store.settings, url=proxy.url), told) as sink:
+        sink.write("messages", _messages("watched"))
+    proxy.close()
+    assert told.notes == [("repeated", "messages"), ("repeated", "messages"), ("acknowledged", "messages")]
+    assert told.took_ns > 250_000_000  # with the pauses of 0.1 and 0.2 s
 
 
 def test_an_empty_batch_of_every_table_is_taken(store: StoreProcess):

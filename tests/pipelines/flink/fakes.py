@@ -40,6 +40,38 @@ class FakeMapState:
         return iter(self.items)
 
 
+class FakeCounter:
+    def __init__(self) -> None:
+        self.value = 0
+
+    def inc(self, n: int = 1) -> None:
+        assert type(n) is int, "Java takes no NumPy number"
+        self.value += n
+
+
+class FakeGroup:
+    """A metric group; the counters of it and of all below it by name and labels."""
+
+    def __init__(self) -> None:
+        self.scope: tuple[str, ...] = ()
+        self.counters: dict[tuple[str, ...], FakeCounter] = {}
+
+    def add_group(self, name: str, extra: str | None = None) -> "FakeGroup":
+        below = FakeGroup()
+        below.scope = (*self.scope, name if extra is None else f"{name}={extra}")
+        below.counters = self.counters
+        return below
+
+    def counter(self, name: str) -> FakeCounter:
+        key = (*self.scope, name)
+        assert key not in self.counters, "Flink keeps the first of two counters of one name"
+        return self.counters.setdefault(key, FakeCounter())
+
+    @property
+    def values(self) -> dict[str, int]:
+        return {" ".join(key): counter.value for key, counter in self.counters.items()}
+
+
 class FakeRuntime:
     """The state of one key; what `open` asks for twice (a restart) is the same state."""
 

@@ -246,7 +246,7 @@ def test_requests_are_counted_by_organisation_and_answer(start) -> None:
     gateway.post(span_request(7).SerializeToString())
     gateway.post(b"\xff")
     page = gateway.client.get(f"{gateway.http}/metrics").text
-    assert 'llmops_spans_received_total{org="local"} 7.0' in page
+    assert 'llmops_gateway_spans_received_total{org="local"} 7.0' in page
     assert re.search(r'llmops_gateway_requests_total\{[^}]*status="400"[^}]*\} 1\.0', page)
     assert 'llmops_gateway_acknowledgement_seconds_count{transport="http"} 1.0' in page
     assert "llmops_gateway_inflight_bytes 0.0" in page
