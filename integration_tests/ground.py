@@ -12,11 +12,14 @@ from pathlib import Path
 import psutil
 from confluent_kafka import Producer
 
-from cli.local.broker import Broker, create_topic
+from cli.kafka import Brokers
+from cli.local.broker import Broker
+from cli.topics import bring
 from pipelines.jars import fetch, jar_folder, java
 from pipelines.migrate import migrate
 from pipelines.ports import free_port
 from pipelines.store import StoreSettings, connect_creating, wait_ready
+from schemas.topics import Topic
 
 ROOT = Path(__file__).parent.parent
 TOPIC = "spans.raw"
@@ -61,7 +64,7 @@ def laid(folder: Path) -> Iterator[Ground]:
     try:
         broker.start()
         broker.wait_ready(120)
-        create_topic(broker.address, TOPIC, 2)
+        bring(Brokers(broker.address), Topic(TOPIC, 2))
         wait_ready(settings, 60)
         with connect_creating(settings) as client:
             migrate(client, ROOT / "schemas" / "clickhouse", time.time_ns())

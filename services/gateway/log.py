@@ -58,6 +58,8 @@ class Log:
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 1000,
             "socket.keepalive.enable": True,
+            # `spanmill migrate` makes the topic; a broker that made it for the asking would give it other settings.
+            "allow.auto.create.topics": False,
             "log_level": 3,
             "error_cb": self._on_error,
             **access.librdkafka(),
