@@ -12,7 +12,7 @@ from confluent_kafka.admin._metadata import TopicMetadata
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from cli.exits import Exit, Failure
-from schemas.kafka import OPEN, KafkaAccess
+from schemas.kafka import OPEN, KafkaAccess, UnusableAccess
 
 _TIMEOUT_S = 10
 # What says more than that a request was not answered.
@@ -137,6 +137,8 @@ class Brokers:
         """Turns what goes wrong into Failures. heard: what the client was told beside its requests, by its poll."""
         try:
             yield
+        except UnusableAccess as error:
+            raise Failure(str(error), "mend the file, or name another", Exit.USAGE) from error
         except KafkaException as error:
             reason: KafkaError = error.args[0]
             if reason.code() in _FINAL:

@@ -33,9 +33,12 @@ class Ground:
 
     broker: str
     store: StoreSettings
+    process: Broker
 
-    def send(self, *bodies: bytes, headers: Headers = HEADERS) -> None:
-        producer = Producer({"bootstrap.servers": self.broker, "acks": "all"})
+    def send(self, *bodies: bytes, headers: Headers = HEADERS, **settings: str | int) -> None:
+        """Writes records to the topic; settings are librdkafka's, with _ for the dot."""
+        named = {name.replace("_", "."): value for name, value in settings.items()}
+        producer = Producer({"bootstrap.servers": self.broker, "acks": "all", **named})
         for number, body in enumerate(bodies):
             producer.produce(TOPIC, body, partition=number % 2, headers=headers)
         assert producer.flush(30) == 0
@@ -49,9 +52,9 @@ class Ground:
 
 
 @contextmanager
-def laid(folder: Path) -> Iterator[Ground]:
+def laid(folder: Path, kind: type[Broker] = Broker) -> Iterator[Ground]:
     """Starts a broker with the topic and a store with its tables; both are gone afterwards."""
-    broker = Broker(folder / "broker", java(), fetch("broker", jar_folder(), print), folder / "broker.log")
+    broker = kind(folder / "broker", java(), fetch("broker", jar_folder(), print), folder / "broker.log")
     settings = StoreSettings(f"http://127.0.0.1:{free_port()}")
     port = settings.url.rsplit(":", 1)[1]
     with (folder / "store.log").open("wb") as log:
@@ -68,7 +71,7 @@ def laid(folder: Path) -> Iterator[Ground]:
         wait_ready(settings, 60)
         with connect_creating(settings) as client:
             migrate(client, ROOT / "schemas" / "clickhouse", time.time_ns())
-        yield Ground(broker.address, settings)
+        yield Ground(broker.address, settings, broker)
     finally:
         broker.kill()
         store.kill()
@@ -78,11 +81,11 @@ def laid(folder: Path) -> Iterator[Ground]:
 class Job:
     """`python -m jobs.observe --local` on a folder."""
 
-    def __init__(self, ground: Ground, folder: Path) -> None:
+    def __init__(self, ground: Ground, folder: Path, **settings: object) -> None:
         self.folder = folder
         self.out = folder / "job.out"
         asked = {"brokers": ground.broker, "store_url": ground.store.url, "folder": str(folder / "state")}
-        (folder / "settings.json").write_text(json.dumps(asked | {"quiet_gap_s": 1}))
+        (folder / "settings.json").write_text(json.dumps(asked | {"quiet_gap_s": 1} | settings))
 
     def start(self) -> "Job":
         command = [sys.executable, "-m", "jobs.observe", "--local", "--settings", str(self.folder / "settings.json")]

@@ -51,9 +51,7 @@ def migrate(
     ] = "",
     brokers: Annotated[
         str,
-        typer.Option(
-            envvar="SPANMILL_BROKERS", help="Kafka elsewhere; what it wants to know: SPANMILL_KAFKA, as JSON."
-        ),
+        typer.Option(envvar="SPANMILL_BROKERS", help="Kafka elsewhere; its account: SPANMILL_KAFKA, as JSON."),
     ] = "",
     output: Output = Form.table,
 ) -> None:

@@ -58,8 +58,6 @@ def _cluster_id() -> str:
 class Broker(Child):
     """A broker on loopback whose data live in `folder`; started again on the same folder it goes on where it was."""
 
-    format_options: Sequence[str] = ()  # of Kafka's storage tool
-
     def __init__(self, folder: Path, java: Path, jars: Sequence[Path], log: Path, port: int = 0) -> None:
         self.folder = folder
         self.java = java
@@ -106,9 +104,9 @@ class Broker(Child):
         return _PROPERTIES.format(port=self.port, controller=free_port(), logs=self._logs, record=MAX_RECORD_BYTES)
 
     def _format(self, properties: Path) -> None:
-        tool = [str(self.java), "-cp", self.classpath, "kafka.tools.StorageTool", "format", "-t", _cluster_id()]
+        tool = [str(self.java), "-cp", self.classpath, "kafka.tools.StorageTool", "format"]
         done = subprocess.run(
-            [*tool, "-c", str(properties), *self.format_options], capture_output=True, text=True, check=False
+            [*tool, "-t", _cluster_id(), "-c", str(properties)], capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             raise Failure(f"the broker's log could not be formatted: {done.stdout}{done.stderr}".strip())

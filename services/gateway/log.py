@@ -30,6 +30,7 @@ class Log:
 
     up: whether the broker answered the last probe and has the topic. most_bytes: the largest record;
     inflight_bytes: what may wait for confirmation, enforced by the caller, here only the queue's size.
+    Raises UnusableAccess.
     """
 
     def __init__(
