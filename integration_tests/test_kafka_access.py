@@ -131,9 +131,9 @@ def test_a_value_that_is_no_request_is_a_dead_letter_and_its_neighbours_arrive(g
     ground.send(*around[:2], value, *around[2:], **large)
     wait_for(lambda: ground.number("SELECT sum(written) FROM requests") == before + sum(map(span_count, around)), 120)
     wait_for(lambda: ground.number("SELECT count() FROM dead_letters") == dead + 1)
-    (row,) = ground.rows("SELECT raw, error FROM dead_letters ORDER BY received_at DESC LIMIT 1")
+    (row,) = ground.rows("SELECT length(raw) AS size, error FROM dead_letters ORDER BY received_at DESC LIMIT 1")
     assert row["error"] == "WireError"
-    assert len(row["raw"]) == len(value)
+    assert row["size"] == len(value)
     assert job.process.poll() is None
 
 
