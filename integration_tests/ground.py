@@ -12,11 +12,14 @@ from pathlib import Path
 import psutil
 from confluent_kafka import Producer
 
-from cli.local.broker import Broker, create_topic
+from cli.kafka import Brokers
+from cli.local.broker import Broker
+from cli.topics import bring
 from pipelines.jars import fetch, jar_folder, java
 from pipelines.migrate import migrate
 from pipelines.ports import free_port
 from pipelines.store import StoreSettings, connect_creating, wait_ready
+from schemas.topics import Topic
 
 ROOT = Path(__file__).parent.parent
 TOPIC = "spans.raw"
@@ -30,9 +33,12 @@ class Ground:
 
     broker: str
     store: StoreSettings
+    process: Broker
 
-    def send(self, *bodies: bytes, headers: Headers = HEADERS) -> None:
-        producer = Producer({"bootstrap.servers": self.broker, "acks": "all"})
+    def send(self, *bodies: bytes, headers: Headers = HEADERS, **settings: str | int) -> None:
+        """Writes records to the topic; settings are librdkafka's, with _ for the dot."""
+        named = {name.replace("_", "."): value for name, value in settings.items()}
+        producer = Producer({"bootstrap.servers": self.broker, "acks": "all", **named})
         for number, body in enumerate(bodies):
             producer.produce(TOPIC, body, partition=number % 2, headers=headers)
         assert producer.flush(30) == 0
@@ -46,9 +52,9 @@ class Ground:
 
 
 @contextmanager
-def laid(folder: Path) -> Iterator[Ground]:
+def laid(folder: Path, kind: type[Broker] = Broker) -> Iterator[Ground]:
     """Starts a broker with the topic and a store with its tables; both are gone afterwards."""
-    broker = Broker(folder / "broker", java(), fetch("broker", jar_folder(), print), folder / "broker.log")
+    broker = kind(folder / "broker", java(), fetch("broker", jar_folder(), print), folder / "broker.log")
     settings = StoreSettings(f"http://127.0.0.1:{free_port()}")
     port = settings.url.rsplit(":", 1)[1]
     with (folder / "store.log").open("wb") as log:
@@ -61,11 +67,11 @@ def laid(folder: Path) -> Iterator[Ground]:
     try:
         broker.start()
         broker.wait_ready(120)
-        create_topic(broker.address, TOPIC, 2)
+        bring(Brokers(broker.address), Topic(TOPIC, 2))
         wait_ready(settings, 60)
         with connect_creating(settings) as client:
             migrate(client, ROOT / "schemas" / "clickhouse", time.time_ns())
-        yield Ground(broker.address, settings)
+        yield Ground(broker.address, settings, broker)
     finally:
         broker.kill()
         store.kill()
@@ -75,11 +81,11 @@ def laid(folder: Path) -> Iterator[Ground]:
 class Job:
     """`python -m jobs.observe --local` on a folder."""
 
-    def __init__(self, ground: Ground, folder: Path) -> None:
+    def __init__(self, ground: Ground, folder: Path, **settings: object) -> None:
         self.folder = folder
         self.out = folder / "job.out"
         asked = {"brokers": ground.broker, "store_url": ground.store.url, "folder": str(folder / "state")}
-        (folder / "settings.json").write_text(json.dumps(asked | {"quiet_gap_s": 1}))
+        (folder / "settings.json").write_text(json.dumps(asked | {"quiet_gap_s": 1} | settings))
 
     def start(self) -> "Job":
         command = [sys.executable, "-m", "jobs.observe", "--local", "--settings", str(self.folder / "settings.json")]

@@ -21,10 +21,12 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from cli.local.broker import create_topic
+from cli.kafka import Brokers
 from cli.local.process import Child
+from cli.topics import bring
 from integration_tests.ground import ROOT, TOPIC, Ground, Job, laid, wait_for
 from pipelines.ports import free_port
+from schemas.topics import Topic
 
 DEPLOY = ROOT / "deploy" / "collector"
 ORG = "0042"  # YAML would make it the number 42 or 34, and the tenant of somebody else
@@ -255,7 +257,7 @@ def test_what_many_clients_send_at_once_is_in_the_log_once_when_they_are_told_so
 @pytest.mark.parametrize("kind", KINDS)
 def test_client_metadata_as_record_headers_would_let_a_client_choose_its_tenant(ground, start, tmp_path, kind):
     """What collector.yaml warns of, and the proof that the tests above would see it."""
-    create_topic(ground.broker, f"forged-{kind}", 1)
+    bring(Brokers(ground.broker), Topic(f"forged-{kind}", 1))
     (tmp_path / "dangerous.yaml").write_text(f"""
 receivers: {{otlp: {{protocols: {{grpc: {{include_metadata: true}}, http: {{include_metadata: true}}}}}}}}
 exporters:

@@ -21,6 +21,7 @@ from pipelines.flink.local import JobFailed, run_local
 from pipelines.flink.observe import STATES, build
 from pipelines.flink.settings import ObserveSettings, load_application, load_local
 from pipelines.jars import JarError
+from schemas.kafka import UnusableAccess
 
 SPEC = Path(__file__).with_suffix(".yaml")
 
@@ -51,7 +52,7 @@ def _run_local(file: Path) -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         run_local("observe", build, settings, stop)
-    except (JobFailed, JvmFailed, JarError, StateMismatch) as error:
+    except (JobFailed, JvmFailed, JarError, StateMismatch, UnusableAccess) as error:
         print(f"observe: {error}", file=sys.stderr)
         return 1
     return 0

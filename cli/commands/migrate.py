@@ -1,25 +1,31 @@
-"""`spanmill migrate`: the schema of the store and of the control database."""
+"""`spanmill migrate`: the topics of the log, and the schema of the store and of the control database."""
 
 import os
 import time
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import typer
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+from pydantic import ValidationError
 
 from cli.client import connect
 from cli.control import ELSEWHERE, control, opened
 from cli.exits import Exit, Failure
-from cli.local.profile import find_running
+from cli.kafka import Brokers, brokers_of
+from cli.local.profile import Running, find_running
 from cli.options import DATA, Data, Output
 from cli.output import Form, paper, say, show
+from cli.topics import Look, bring, look
 from pipelines.migrate import migrate as migrate_store
 from pipelines.migrate import plan, sql
 from pipelines.migrate import status as store_status
 from pipelines.store import StoreSettings, connect_creating
 from pipelines.store import connect as connect_store
+from schemas.kafka import KafkaAccess
 from schemas.migrations import CLICKHOUSE, MigrationError, load
+from schemas.topics import SPANS, Topic
 from services.control.migrate import status as control_status
 
 
@@ -30,7 +36,10 @@ def register(commands: typer.Typer) -> None:
 def migrate(
     data: Data = DATA,
     status: Annotated[bool, typer.Option("--status", help="Only show what was applied.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Print the SQL that would run, run nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Print what would be done, do nothing.")] = False,
+    partitions: Annotated[
+        int | None, typer.Option(min=1, help="Raise the log's topic to so many partitions; they never become fewer.")
+    ] = None,
     store_url: Annotated[
         str,
         typer.Option(envvar="SPANMILL_STORE_URL", help="A store elsewhere; its password: SPANMILL_STORE_PASSWORD."),
@@ -40,9 +49,15 @@ def migrate(
         str,
         typer.Option(envvar=ELSEWHERE, help="A control database elsewhere, postgresql+psycopg://…"),
     ] = "",
+    brokers: Annotated[
+        str,
+        typer.Option(envvar="SPANMILL_BROKERS", help="Kafka elsewhere; its account: SPANMILL_KAFKA, as JSON."),
+    ] = "",
     output: Output = Form.table,
 ) -> None:
-    """Bring the schema of a running store up to date; done already, it changes nothing. spanmill up does it too.
+    """Bring topics and schema of a running store up to date; done already, it changes nothing. spanmill up does it too.
+
+    A setting of an existing topic that is not the usual one is shown with its cure and left alone.
 
     [bold]Examples[/]
 
@@ -50,29 +65,35 @@ def migrate(
 
       spanmill migrate --dry-run
 
+      spanmill migrate --partitions 8
+
       spanmill migrate --store-url http://clickhouse:8123 --control-url postgresql+psycopg://spanmill@postgres/spanmill
     """
+    log = _log_elsewhere(brokers) if brokers or store_url else _log_of(find_running(data))
     if store_url:
         client = _elsewhere(store_url, store_user, create=not (status or dry_run))
     else:
         client = connect(find_running(data))
     try:
         if dry_run:
-            paper.print(sql(plan(client, CLICKHOUSE)), markup=False)
+            _show_plan(_looked(log, partitions), sql(plan(client, CLICKHOUSE)))
             return
         if not status:
+            _bring_topic(log, partitions)
             applied = migrate_store(client, CLICKHOUSE, time.time_ns())
             say(f"store: {len(applied)} migrations applied")
     except MigrationError as error:
         raise Failure(str(error), "restore the file as it was, and write a new one", Exit.REFUSED) from error
+    topic = _looked(log, partitions)
+    rows = topic.rows() if topic else []
     done = {row.number: row.status for row in store_status(client)}
-    rows: list[dict[str, Any]] = [
+    rows += [
         {"schema": "store", "migration": f"{m.number:04}_{m.name}", "state": done.get(m.number, "pending")}
         for m in load(CLICKHOUSE)
     ]
     with opened(control_url) if control_url else control(data) as engine:
         rows += [{"schema": "control", "migration": m.name, "state": str(m.state)} for m in control_status(engine)]
-    show(rows, ["schema", "migration", "state"], output)
+    show(rows, ["schema", "migration", "state", "note"], output)
 
 
 def _elsewhere(url: str, user: str, create: bool) -> Client:
@@ -84,3 +105,43 @@ def _elsewhere(url: str, user: str, create: bool) -> Client:
         raise Failure(f"the store at {url} does not answer", code=Exit.CANNOT_CONNECT) from error
     except DatabaseError as error:
         raise Failure(f"the store at {url} refuses: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Log:
+    brokers: Brokers
+    topic: Topic
+
+
+def _log_of(running: Running) -> _Log | None:
+    """None in a context that says no broker."""
+    topic = replace(SPANS, name=running.topic)
+    return _Log(brokers_of(running.broker, running.kafka), topic) if running.broker else None
+
+
+def _log_elsewhere(address: str) -> _Log | None:
+    """None for no address. Raises Failure when the account in the environment is none."""
+    try:
+        access = KafkaAccess.model_validate_json(os.environ.get("SPANMILL_KAFKA") or "{}")
+    except ValidationError as error:
+        raise Failure(f"SPANMILL_KAFKA is wrong: {error}", "see schemas/kafka.py", Exit.USAGE) from error
+    return _Log(Brokers(address, access), SPANS) if address else None
+
+
+def _looked(log: _Log | None, partitions: int | None) -> Look | None:
+    return look(log.brokers, log.topic, partitions) if log else None
+
+
+def _bring_topic(log: _Log | None, partitions: int | None) -> None:
+    if log:
+        before = bring(log.brokers, log.topic, partitions)
+        say(f"topic {log.topic.name}: {before.todo or 'nothing to do'}")
+
+
+def _show_plan(topic: Look | None, statements: str) -> None:
+    """SQL, what is done to the topic as comments. Raises Failure (refused) when it can never be what is wanted."""
+    for row in topic.rows() if topic else ():
+        paper.print(f"-- topic {row['migration']}: {row['state']} {row['note'] or ''}".rstrip(), markup=False)
+    paper.print(statements, markup=False)
+    if topic:
+        topic.refuse_barred()

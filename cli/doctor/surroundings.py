@@ -54,17 +54,16 @@ def topic(running: Running) -> Iterator[Check]:
     """Whether a request of the largest size fits into the topic, and waits long enough there for the job."""
     brokers, name = brokers_of(running.broker, running.kafka), f"topic {running.topic}"
     try:
-        partitions = brokers.partitions(running.topic)
-        if not partitions:
-            yield Check(name, False, "not there", "create it, see the documentation of the cluster profile")
-            return
-        yield Check(name, True, f"{partitions} partitions")
-        settings = brokers.topic_settings(running.topic)
+        found = brokers.topic(running.topic)
     except Failure as error:
         yield Check(name, False, str(error), error.hint)
         return
+    if found is None:
+        yield Check(name, False, "not there", "spanmill migrate")
+        return
+    yield Check(name, True, f"{found.partitions} partitions")
     alter = f"kafka-configs.sh --alter --topic {running.topic} --add-config"
-    retention, largest = int(settings["retention.ms"]), int(settings["max.message.bytes"])
+    retention, largest = int(found.settings["retention.ms"]), int(found.settings["max.message.bytes"])
     kept = "for ever" if retention < 0 else f"{retention / 86_400_000:.1f} days"
     enough = retention < 0 or retention >= _LEAST_RETENTION_MS
     yield Check(f"{name}: retention", enough, kept, f"{alter} retention.ms={7 * _LEAST_RETENTION_MS}")

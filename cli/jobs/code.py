@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from cli.exits import Exit, Failure
 
@@ -48,7 +48,7 @@ def stored(folder: str, code: str) -> Path:
     if address.scheme != "file":
         what = f"the code folder {folder} is not a file:// URI, which this machine and the TaskManagers could share"
         raise Failure(what, "spanmill context set --code file:///shared/folder", Exit.REFUSED)
-    return Path(address.path) / code
+    return Path(unquote(address.path)) / code
 
 
 def _files(root: Path) -> Iterator[Path]:

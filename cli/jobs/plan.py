@@ -172,8 +172,13 @@ def _state(running: Facts, wanted: Facts, lost: Sequence[str]) -> Iterator[Line]
         yield Line(f"operator {uid}", uid, "", Label.LOSES_STATE, f"its state ({keyed}) has no reader any more", cure)
     for uid in sorted(set(new["uids"]) - set(old["uids"])):
         yield Line(f"operator {uid}", "", uid, Label.COMPATIBLE, "is new and starts empty")
-    for uid, states in new["states"].items():
-        yield from _versions(uid, old["states"].get(uid, {}), states)
+    for uid in sorted(set(old["uids"]) & set(new["uids"])):
+        before, after = old["states"].get(uid, {}), new["states"].get(uid, {})
+        yield from _versions(uid, before, after)
+        for name in sorted(before.keys() - after.keys()):
+            # Flink would say nothing: it refuses only operators that are gone.
+            cure = "" if uid in lost else f"--allow-lost-state {uid}"
+            yield Line(f"state {uid}.{name}", name, "", Label.LOSES_STATE, "it has no reader any more", cure)
 
 
 def _versions(uid: str, old: Mapping[str, int], new: Mapping[str, int]) -> Iterator[Line]:

@@ -9,14 +9,11 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from cli.exits import Exit, Failure
 from cli.local.process import Child
 from pipelines.ports import free_port
-
-# A request of the gateway's limit (20 MiB) must fit into one record.
-MAX_RECORD_BYTES = 32 * 2**20
+from schemas.topics import MAX_RECORD_BYTES
 
 _PROPERTIES = """\
 process.roles=broker,controller
@@ -91,14 +88,20 @@ class Broker(Child):
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        logs, properties = self.folder / "data", self.folder / "server.properties"
-        properties.write_text(
-            _PROPERTIES.format(port=self.port, controller=free_port(), logs=logs, record=MAX_RECORD_BYTES)
-        )
+        properties = self.folder / "server.properties"
+        properties.write_text(self.properties())
         (self.folder / "log4j2.yaml").write_text(_LOGGING)
-        if not (logs / "meta.properties").exists():
+        if not (self._logs / "meta.properties").exists():
             self._format(properties)
         super().start()
+
+    @property
+    def _logs(self) -> Path:
+        return self.folder / "data"
+
+    def properties(self) -> str:
+        """The broker's own settings, for this start."""
+        return _PROPERTIES.format(port=self.port, controller=free_port(), logs=self._logs, record=MAX_RECORD_BYTES)
 
     def _format(self, properties: Path) -> None:
         tool = [str(self.java), "-cp", self.classpath, "kafka.tools.StorageTool", "format"]
@@ -121,17 +124,3 @@ class Broker(Child):
             except KafkaException:
                 time.sleep(0.05)
         raise Failure(f"the broker did not answer within {timeout:.0f} s", f"see {self.log}", Exit.TIMED_OUT)
-
-
-def create_topic(address: str, topic: str, partitions: int) -> None:
-    """Creates `topic` unless it is there. Records stay for 7 days."""
-    admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
-    if topic in admin.list_topics(timeout=10).topics:
-        return
-    config = {
-        "retention.ms": str(7 * 86_400_000),
-        "max.message.bytes": str(MAX_RECORD_BYTES),
-        "message.timestamp.type": "LogAppendTime",
-        "flush.messages": "1",
-    }
-    admin.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result(30)

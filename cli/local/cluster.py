@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from cli.local import parts
-from cli.local.broker import Broker, create_topic
+from cli.local.broker import Broker
 from cli.local.flink import FlinkFolder, job_manager, task_manager, wait_task_managers, zookeeper
 from cli.local.ports import KeptPorts
 from cli.local.postgres import Postgres
-from cli.local.profile import PARTITIONS, TOPIC, ClusterProfile
+from cli.local.profile import ClusterProfile
 from cli.local.supervisor import Say, Supervisor
 from pipelines.jars import java
 
@@ -45,7 +45,7 @@ class Cluster(Supervisor):
         self._launch(job_manager(flink, logs / "jobmanager.log", metrics["jobmanager"]))
         for name in self._task_managers():
             self._launch(task_manager(flink, name, logs / f"{name}.log", metrics[name]))
-        create_topic(broker.address, TOPIC, PARTITIONS)
+        parts.topics(broker.address, self.say)
         parts.migrate(postgres.url, f"http://127.0.0.1:{store_port}")
         http_port, grpc_port = ports.get("http", profile.http_port), ports.get("grpc", profile.grpc_port)
         gateway = parts.gateway(profile, broker.address, postgres.url, http_port, grpc_port)

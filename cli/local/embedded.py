@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from cli.local import parts
-from cli.local.broker import Broker, create_topic
-from cli.local.profile import PARTITIONS, TOPIC, sqlite_url
+from cli.local.broker import Broker
+from cli.local.profile import sqlite_url
 from cli.local.supervisor import Supervisor
 from pipelines.jars import java
 from pipelines.ports import free_port
@@ -28,7 +28,7 @@ class Embedded(Supervisor):
         store = parts.store(profile, store_port)
         self._launch(broker, store)
         self._wait(broker, store)
-        create_topic(broker.address, TOPIC, PARTITIONS)
+        parts.topics(broker.address, self.say)
         parts.migrate(control, f"http://127.0.0.1:{store_port}")
         ports = (profile.http_port or free_port(), profile.grpc_port or free_port())
         gateway = parts.gateway(profile, broker.address, control, *ports)

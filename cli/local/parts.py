@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cli.exits import Exit, Failure
+from cli.kafka import Brokers
 from cli.local.process import Child
 from cli.local.profile import TOPIC, Profile
+from cli.topics import bring
 from pipelines.jars import JarError, fetch, jar_folder
 from pipelines.migrate import migrate as migrate_store
 from pipelines.store import StoreSettings, connect_creating
 from schemas.migrations import CLICKHOUSE, MigrationError
+from schemas.topics import SPANS
 from services.control.database import open_database
 from services.control.migrate import migrate as migrate_control
 
@@ -71,6 +74,12 @@ def _write(profile: Profile, name: str, settings: dict[str, object]) -> str:
     path.touch(0o600)
     path.write_text(json.dumps(settings, indent=1))
     return str(path)
+
+
+def topics(broker: str, say: Callable[[str], None]) -> None:
+    """Creates the topic of the log unless it is there, and says what an existing one has otherwise."""
+    for one in bring(Brokers(broker), SPANS).differences:
+        say(f"{SPANS.name} {one.setting} {one}")
 
 
 def migrate(control: str, store_url: str) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from cli.contexts import chosen, place, read_contexts
 from cli.exits import Exit, Failure
 from pipelines.store import StoreSettings
+from schemas.topics import SPANS
 
-TOPIC = "spans.raw"
+TOPIC = SPANS.name
 DATABASE = "spanmill"
-PARTITIONS = 4
 DEFAULT_DATA = Path(".spanmill")
 
 

@@ -34,6 +34,7 @@ from pipelines.flink.keys import MAX_PARALLELISM
 from pipelines.flink.savepoints import UnreadableSavepoint, read_savepoint
 from pipelines.flink.settings import ObserveSettings
 from pipelines.jars import fetch, jar_folder
+from schemas.kafka import UnusableAccess
 
 _CLIENT_HEAP_MB = 512
 REPLY = "reply "  # begins each line that answers; PyFlink prints of its own accord
@@ -124,7 +125,7 @@ def _answer(jvm: Any, job: Job, request: dict[str, Any]) -> dict[str, Any]:
                 return {"error": f"unknown request {other!r}"}
     except Py4JJavaError as error:
         return {"error": _causes(error)}
-    except UnreadableSavepoint as error:
+    except (UnreadableSavepoint, UnusableAccess) as error:
         return {"error": str(error)}
 
 

@@ -25,7 +25,8 @@ ACCOUNTS = {
 class ObserveSettings(BaseModel):
     """What `jobs/observe.yaml` and a settings file say together. A value that is missing or unknown is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # An error names the setting, not its value, which may be a password.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     brokers: str
     kafka: KafkaAccess = OPEN

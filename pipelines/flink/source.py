@@ -13,6 +13,9 @@ from schemas.kafka import KafkaAccess
 # What a consumer asks of one partition at a time; a larger record still arrives, alone.
 _FETCH_BYTES = 4 * 2**20
 
+# How long what lies in a new partition waits for its first reader; the connector's default is 5 minutes.
+_DISCOVERY = "10 s"
+
 _TABLE = """
 CREATE TEMPORARY TABLE {name} (
     body BYTES,
@@ -29,6 +32,7 @@ CREATE TEMPORARY TABLE {name} (
     'properties.max.partition.fetch.bytes' = '{fetch}',
     {access}
     'scan.startup.mode' = 'earliest-offset',
+    'scan.topic-partition-discovery.interval' = '{discovery}',
     'format' = 'raw'
 )
 """
@@ -59,7 +63,7 @@ def group_of(job: str) -> str:
 def kafka_records(
     tables: StreamTableEnvironment, brokers: str, topic: str, group: str, access: KafkaAccess
 ) -> DataStream:
-    """All records of `topic` from its beginning, as rows in the order of Record.
+    """All records of `topic` from its beginning, also in partitions that it gets later, as rows in the order of Record.
 
     Offsets live in the checkpoint; each checkpoint commits them for `group` too.
     """
@@ -71,7 +75,13 @@ def kafka_records(
     name = topic.replace(".", "_").replace("-", "_")
     options = "".join(f"'properties.{key}' = '{_sql(value)}',\n    " for key, value in access.java().items())
     table = _TABLE.format(
-        name=name, topic=_sql(topic), brokers=_sql(brokers), group=group, fetch=_FETCH_BYTES, access=options.rstrip()
+        name=name,
+        topic=_sql(topic),
+        brokers=_sql(brokers),
+        group=group,
+        fetch=_FETCH_BYTES,
+        access=options.rstrip(),
+        discovery=_DISCOVERY,
     )
     tables.execute_sql(table)
     return tables.to_data_stream(tables.sql_query(_QUERY.format(name=name)))

@@ -63,12 +63,20 @@ def jobs(engine: sa.Engine) -> list[str]:
 def add_revision(engine: sa.Engine, revision: Revision) -> Revision:
     """Writes `revision` down under the next number of its job and returns it so. Raises InvalidName."""
     checked_name("job", revision.job)
-    with engine.begin() as connection:
-        newest = sa.select(sa.func.max(job_revisions.c.revision)).where(job_revisions.c.job == revision.job)
-        numbered = replace(revision, revision=(connection.scalar(newest) or 0) + 1)
-        texts = {"spec": json.dumps(dict(revision.spec)), "graph": json.dumps(dict(revision.graph))}
-        connection.execute(sa.insert(job_revisions).values(**{**vars(numbered), **texts}))
-    return numbered
+    newest = sa.select(sa.func.max(job_revisions.c.revision)).where(job_revisions.c.job == revision.job)
+    texts = {"spec": json.dumps(dict(revision.spec)), "graph": json.dumps(dict(revision.graph))}
+    while True:
+        with engine.connect() as connection:
+            numbered = replace(revision, revision=(connection.scalar(newest) or 0) + 1)
+        try:
+            with engine.begin() as connection:
+                connection.execute(sa.insert(job_revisions).values(**{**vars(numbered), **texts}))
+            return numbered
+        except IntegrityError:
+            # Somebody whose lock ran out took the number; when nobody did, it is another fault.
+            with engine.connect() as connection:
+                if (connection.scalar(newest) or 0) < numbered.revision:
+                    raise
 
 
 def note(engine: sa.Engine, revision: Revision, now: int, **changes: str) -> Revision:

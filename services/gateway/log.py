@@ -30,6 +30,7 @@ class Log:
 
     up: whether the broker answered the last probe and has the topic. most_bytes: the largest record;
     inflight_bytes: what may wait for confirmation, enforced by the caller, here only the queue's size.
+    Raises UnusableAccess.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Log:
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 1000,
             "socket.keepalive.enable": True,
+            # `spanmill migrate` makes the topic; a broker that made it for the asking would give it other settings.
+            "allow.auto.create.topics": False,
             "log_level": 3,
             "error_cb": self._on_error,
             **access.librdkafka(),

@@ -19,6 +19,7 @@ import uvloop
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from schemas.kafka import UnusableAccess
 from services.control.database import open_database
 from services.control.migrate import MigrationState, status
 from services.gateway.auth import KeyRing
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     _raise_file_limit()
     try:
         uvloop.run(serve(settings, engine))
-    except CannotListen as error:
+    except (CannotListen, UnusableAccess) as error:
         print(error, file=sys.stderr)
         return 1
     engine.dispose()

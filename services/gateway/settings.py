@@ -18,7 +18,8 @@ from schemas.limits import Limits
 class Settings(BaseSettings):
     """Times in seconds, sizes in bytes. Port 0 takes any free port."""
 
-    model_config = SettingsConfigDict(env_prefix="SPANMILL_GATEWAY_", extra="forbid")
+    # An error names the setting, not its value, which may be a password.
+    model_config = SettingsConfigDict(env_prefix="SPANMILL_GATEWAY_", extra="forbid", hide_input_in_errors=True)
 
     brokers: str  # Kafka bootstrap servers
     control_url: str  # SQLAlchemy URL of the control database

@@ -11,11 +11,10 @@ import pytest
 from jsonschema import Draft7Validator
 from ruamel.yaml import YAML
 
-from cli.local.broker import MAX_RECORD_BYTES
 from cli.local.flink import FlinkFolder
-from cli.local.profile import PARTITIONS, TOPIC
 from pipelines.flink.settings import ObserveSettings, defaults
 from pipelines.jars import locked
+from schemas.topics import MAX_RECORD_BYTES, SPANS
 from services.gateway.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -126,7 +125,7 @@ def test_the_broker_keeps_what_the_gateway_lets_in(project: Project):
     assert broker["KAFKA_MESSAGE_MAX_BYTES"] == broker["KAFKA_REPLICA_FETCH_MAX_BYTES"] == MAX_RECORD_BYTES
     assert broker["KAFKA_LOG_FLUSH_INTERVAL_MESSAGES"] == 1
     command = project["services"]["topic"]["command"]
-    assert {f"--topic={TOPIC}", f"--partitions={PARTITIONS}", "--create", "--if-not-exists"} <= set(command)
+    assert {f"--topic={SPANS.name}", f"--partitions={SPANS.partitions}", "--create", "--if-not-exists"} <= set(command)
 
 
 def test_flink_is_told_what_the_profile_on_one_machine_tells_it(project: Project, tmp_path: Path):

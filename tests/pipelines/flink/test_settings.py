@@ -56,3 +56,10 @@ def test_on_a_cluster_accounts_come_from_the_environment(application_file):
 def test_an_account_that_cannot_be_read_is_refused(application_file, wrong):
     with pytest.raises(ValidationError):
         load_application(application_file, {"SPANMILL_KAFKA": wrong})
+
+
+@pytest.mark.parametrize("wrong", [{"kafka": {"protocol": "SASL_SSL", "password": "hunter2"}}, {"buckets": 0}])
+def test_a_refusal_prints_no_password(tmp_path, wrong):
+    with pytest.raises(ValidationError) as caught:
+        _load(tmp_path, ASKED | {"store_password": "hunter2"} | wrong)
+    assert "hunter2" not in str(caught.value)

@@ -1,28 +1,18 @@
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from services.control.database import Conflict, InvalidName, NotFound, checked_name, open_database
 from services.control.keys import Grant, create_key, digest, find_key, list_keys, revoke_key, well_formed
 from services.control.migrate import ChangedMigration, MigrationState, migrate, shipped, status
 from services.control.organisations import Organisation, create_org, find_org, list_orgs, set_redact
 from services.control.tables import metadata
-
-NOW = 1_800_000_000_000_000_000
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = open_database(f"sqlite:///{tmp_path}/control.db", timeout_s=0.1)
-    migrate(engine, NOW)
-    yield engine
-    engine.dispose()
+from tests.services.control.engines import NOW
 
 
 def test_after_migration_the_organisation_local_exists(engine: sa.Engine) -> None:
@@ -49,7 +39,7 @@ def test_an_edited_migration_is_refused_before_anything_is_applied(engine: sa.En
 
 def test_a_failing_migration_leaves_nothing_of_itself_behind(engine: sa.Engine) -> None:
     files = {**shipped(), "9999_bad.sql": "CREATE TABLE half (a INT);\nCREATE TABLE half (a INT);\n"}
-    with pytest.raises(OperationalError, match="already exists"):
+    with pytest.raises(DBAPIError, match="already exists"):
         migrate(engine, NOW, files)
     assert not sa.inspect(engine).has_table("half")
     files["9999_bad.sql"] = "CREATE TABLE half (a INT);\n"
@@ -64,7 +54,7 @@ def test_the_declared_tables_are_the_migrated_tables(engine: sa.Engine) -> None:
         assert [(c.name, c.nullable, c.primary_key) for c in live.tables[name].columns] == declared
 
 
-def test_the_database_keeps_a_write_ahead_log(tmp_path: Path, engine: sa.Engine) -> None:
+def test_the_database_keeps_a_write_ahead_log(tmp_path: Path, sqlite: sa.Engine) -> None:
     with sqlite3.connect(tmp_path / "control.db") as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
@@ -110,8 +100,8 @@ def test_a_key_grants_its_organisation_team_and_switch(engine: sa.Engine) -> Non
     assert list_keys(engine, "local") == []
 
 
-def test_a_secret_is_in_no_table(engine: sa.Engine, tmp_path: Path) -> None:
-    _, secret = create_key(engine, "local", "", "laptop", NOW)
+def test_a_secret_is_in_no_table(sqlite: sa.Engine, tmp_path: Path) -> None:
+    _, secret = create_key(sqlite, "local", "", "laptop", NOW)
     assert well_formed(secret)
     random_part = secret.split("_")[2].encode()
     assert all(random_part not in file.read_bytes() for file in tmp_path.iterdir())
@@ -140,12 +130,12 @@ def test_any_single_wrong_character_breaks_the_checksum(engine: sa.Engine) -> No
         assert not well_formed(wrong)
 
 
-def test_a_locked_database_is_an_operational_error_within_its_timeout(engine: sa.Engine, tmp_path: Path) -> None:
+def test_a_locked_database_is_an_operational_error_within_its_timeout(sqlite: sa.Engine, tmp_path: Path) -> None:
     blocker = sqlite3.connect(tmp_path / "control.db", isolation_level=None)
     blocker.execute("PRAGMA locking_mode = EXCLUSIVE")
     blocker.execute("BEGIN EXCLUSIVE")
     try:
         with pytest.raises(OperationalError, match="locked"):
-            find_org(engine, "local")
+            find_org(sqlite, "local")
     finally:
         blocker.close()

@@ -17,9 +17,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from cli.kafka import Brokers
-from cli.local.broker import Broker, create_topic
+from cli.local.broker import Broker
 from cli.local.process import Child
+from cli.topics import bring
 from pipelines.jars import fetch, jar_folder, java
+from schemas.topics import Topic
 from services.control.database import open_database
 from services.control.migrate import migrate
 
@@ -112,8 +114,8 @@ def until(condition: Callable[[], bool], timeout: float = 30) -> None:
         time.sleep(0.02)
 
 
-def new_broker(folder: Path) -> Broker:
-    return Broker(folder / "kafka", java(), fetch("broker", jar_folder(), print), folder / "broker.log")
+def new_broker(folder: Path, kind: type[Broker] = Broker) -> Broker:
+    return kind(folder / "kafka", java(), fetch("broker", jar_folder(), print), folder / "broker.log")
 
 
 def make_gateway(folder: Path, broker: Broker, **overrides: object) -> Gateway:
@@ -127,7 +129,7 @@ def make_gateway(folder: Path, broker: Broker, **overrides: object) -> Gateway:
         "grpc_port": 0,
         **overrides,
     }
-    create_topic(broker.address, str(settings["topic"]), 2)
+    bring(Brokers(broker.address), Topic(str(settings["topic"]), 2))
     engine = open_database(str(settings["control_url"]), 1)
     migrate(engine, NOW)
     file = folder / f"gateway-{name}.json"

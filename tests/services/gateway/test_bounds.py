@@ -109,3 +109,13 @@ def test_a_settings_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 )
 def test_what_is_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+def test_settings_that_are_refused_print_no_password(tmp_path):
+    file = tmp_path / "gateway.json"
+    kafka = {"protocol": "SASL_SSL", "password": "hunter2"}
+    file.write_text(json.dumps({"brokers": "b:1", "control_url": "postgresql://u:hunter2@c/d", "kafka": kafka}))
+    with pytest.raises(ValidationError) as caught:
+        read_settings(file)
+    assert "kafka" in str(caught.value)
+    assert "hunter2" not in str(caught.value)

@@ -3,7 +3,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from cli.local.broker import Broker, create_topic
+from cli.kafka import Brokers
+from cli.local.broker import Broker
+from cli.topics import bring
+from schemas.topics import Topic
 from services.gateway.answers import Refusal, Refused
 from services.gateway.log import Log
 from tests.services.gateway.harness import read_topic
@@ -31,7 +34,7 @@ async def up(log: Log) -> None:
 
 
 def test_all_records_of_one_append_are_confirmed_with_their_headers(broker: Broker) -> None:
-    create_topic(broker.address, "log.append", 2)
+    bring(Brokers(broker.address), Topic("log.append", 2))
 
     async def use(log: Log) -> None:
         await up(log)
@@ -43,7 +46,7 @@ def test_all_records_of_one_append_are_confirmed_with_their_headers(broker: Brok
 
 
 def test_a_record_larger_than_the_topic_takes_is_too_large(broker: Broker) -> None:
-    create_topic(broker.address, "log.large", 1)
+    bring(Brokers(broker.address), Topic("log.large", 1))
 
     async def use(log: Log) -> None:
         await up(log)
@@ -56,7 +59,7 @@ def test_a_record_larger_than_the_topic_takes_is_too_large(broker: Broker) -> No
 
 
 def test_a_producer_that_failed_for_good_is_replaced(broker: Broker) -> None:
-    create_topic(broker.address, "log.fatal", 1)
+    bring(Brokers(broker.address), Topic("log.fatal", 1))
 
     async def use(log: Log) -> None:
         await up(log)
@@ -77,7 +80,7 @@ def test_the_log_is_down_until_its_topic_is_there(broker: Broker) -> None:
         with pytest.raises(Refused) as caught:
             await log.append([(b"x", HEADERS)])
         assert caught.value.refusal is Refusal.UNAVAILABLE
-        await asyncio.to_thread(create_topic, broker.address, "log.absent", 1)
+        await asyncio.to_thread(bring, Brokers(broker.address), Topic("log.absent", 1))
         await up(log)
         await log.append([(b"x", HEADERS)])
 

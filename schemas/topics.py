@@ -1,0 +1,39 @@
+"""The topics of the log: how they are made, and what they are held against."""
+
+from dataclasses import dataclass
+
+# A request of the gateway's limit (20 MiB) must fit into one record.
+MAX_RECORD_BYTES = 32 * 2**20
+_MOST_REPLICAS = 3
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic. partitions: of a new one; an existing one may have more. retention_ms: how long a record stays."""
+
+    name: str
+    partitions: int = 4
+    retention_ms: int = 7 * 86_400_000
+    max_message_bytes: int = MAX_RECORD_BYTES
+
+    def replicas(self, brokers: int) -> int:
+        """On how many of `brokers` each record lies."""
+        return max(1, min(brokers, _MOST_REPLICAS))
+
+    def settings(self, replicas: int) -> dict[str, str]:
+        """Kafka's topic settings.
+
+        A record on several brokers is confirmed by two of them at least; on one broker it is confirmed by its disk.
+        """
+        found = {
+            "cleanup.policy": "delete",
+            "retention.ms": str(self.retention_ms),
+            "max.message.bytes": str(self.max_message_bytes),
+            # The broker's clock: a sender's wrong one would let records go too early or never.
+            "message.timestamp.type": "LogAppendTime",
+            "min.insync.replicas": str(min(replicas, 2)),
+        }
+        return found | ({"flush.messages": "1"} if replicas == 1 else {})
+
+
+SPANS = Topic("spans.raw")
