@@ -1,18 +1,22 @@
 """`spanmill job` against a real Flink session cluster: what it changes, what it refuses, and how it goes back."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from cli.exits import Exit
+from cli.local.process import Child
 from integration_tests.local_cluster import LocalCluster, start_command
 from integration_tests.product import spanmill
 from integration_tests.traffic import capture, renamed, trace_ids
+from pipelines.ports import free_port
 
 SAVEPOINTS = Path(__file__).parent / "savepoints"
 RELEASES = sorted(
@@ -187,6 +191,33 @@ def test_a_savepoint_that_is_not_there_is_refused_before_anything_is_stopped(clu
     assert refused.returncode == Exit.FAILED
     assert "/nowhere/savepoint-1" in refused.stderr
     cluster.deploy()
+
+
+def test_several_gateways_write_one_topic_and_a_request_sent_to_both_counts_once(cluster, tmp_path):
+    ports = {"http_port": free_port(), "grpc_port": free_port()}
+    settings = json.loads((cluster.data / "gateway.json").read_text()) | ports
+    (tmp_path / "second.json").write_text(json.dumps(settings))
+    second = Child(
+        "gateway",
+        [sys.executable, "-m", "services.gateway", "--settings", str(tmp_path / "second.json")],
+        tmp_path / "log",
+    )
+    second.start()
+    try:
+        second.wait_ready(60)
+        bodies = send(cluster, "both", 5)
+        headers = {"content-type": "application/x-protobuf"}
+        others = [renamed(capture(_ANY)[0], f"second-{n}") for n in range(5)]
+        for body in [*bodies, *others]:
+            url = f"http://127.0.0.1:{ports['http_port']}/v1/traces"
+            assert httpx2.post(url, content=body, headers=headers, timeout=30).status_code == 200
+        all_there(cluster, [*bodies, *others])
+        ids = sorted(set().union(*map(trace_ids, bodies)))
+        twice = "SELECT count() AS n, uniqExact(span_id) AS d FROM spans WHERE trace_id IN {ids:Array(String)}"
+        [row] = cluster.rows(twice, ids=ids)
+        assert row["n"] == row["d"] > 0
+    finally:
+        second.stop()
 
 
 def test_status_and_logs_say_how_the_job_is(cluster):
