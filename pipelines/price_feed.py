@@ -1,6 +1,7 @@
 """The price book of a running job: the default book with the contracts that the store has by now over it."""
 
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import clickhouse_connect
@@ -22,9 +23,16 @@ _CONNECT_S, _ANSWER_S, _PAUSE_S = 1, 2, 0.2
 class PriceFeed:
     """Reads the contracts when it is asked for the book, at most every EVERY_NS. For one thread."""
 
-    def __init__(self, store: StoreSettings, book: PriceBook, patience_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        store: StoreSettings,
+        book: PriceBook,
+        patience_s: float = 60.0,
+        given_up: Callable[[], bool] | None = None,
+    ) -> None:
         """book: the default book, which it writes down in the store for those who look up a `price_id`.
-        patience_s: how long the first call waits for a store that does not answer."""
+        patience_s: how long the first call waits for a store that does not answer; given_up: true ends it before."""
+        self._given_up = given_up
         self._store = store
         self._default = self._book = book
         self._patience_s = patience_s
@@ -57,7 +65,7 @@ class PriceFeed:
     def _read_first(self) -> None:
         deadline = time.monotonic() + self._patience_s
         while not self._read():
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or (self._given_up and self._given_up()):
                 raise StoreUnreachable(f"no contracts could be read from {self._store.url}: {self.trouble}")
             time.sleep(_PAUSE_S)
 

@@ -6,6 +6,7 @@ for each key, so writing again is always safe, and a write that could not be con
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import httpx2
@@ -15,6 +16,7 @@ from pipelines.store import StoreSettings
 from schemas.arrow import TABLES
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
+_ASK_EVERY_S = 1.0
 _TIMEOUT = httpx2.Timeout(connect=5.0, read=120.0, write=60.0, pool=5.0)
 
 # A missing or unknown column must fail, not become a default. An insert is done when it is answered. Rows of one key
@@ -64,10 +66,16 @@ class Watch(Protocol):
 
 
 class StoreSink:
-    """Inserts into the store over one kept-alive connection. One thread writes; `close` may come from another."""
+    """Inserts into the store over one kept-alive connection. One thread writes; `close` may come from another.
 
-    def __init__(self, settings: StoreSettings, watch: Watch | None = None) -> None:
+    given_up: asked every second while the store is away; true ends the waiting with SinkClosed.
+    """
+
+    def __init__(
+        self, settings: StoreSettings, watch: Watch | None = None, given_up: Callable[[], bool] | None = None
+    ) -> None:
         self._watch = watch
+        self._given_up = given_up
         self._database = settings.database
         self._closed = threading.Event()
         account = {"X-ClickHouse-User": settings.user, "X-ClickHouse-Key": settings.password}
@@ -94,9 +102,15 @@ class StoreSink:
                 self._watch.repeated(table)
             self.repeats += 1
             self.last_trouble = trouble
-            self._closed.wait(pause)
+            self._rest(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
         raise SinkClosed(f"{table}: closed before the store took the batch")
+
+    def _rest(self, pause_s: float) -> None:
+        deadline = time.monotonic() + pause_s
+        while (left := deadline - time.monotonic()) > 0 and not self._closed.wait(min(left, _ASK_EVERY_S)):
+            if self._given_up and self._given_up():
+                self._closed.set()
 
     def _attempt(self, table: str, ipc: bytes) -> str | None:
         """None when the store has the rows, else why it may have them the next time."""

@@ -9,7 +9,7 @@ from pyflink.datastream import OutputTag, ProcessFunction, RuntimeContext
 from pipelines.flink.fold_operator import ELEMENT
 from pipelines.flink.measures import Measures
 from pipelines.flink.ship import Shipped
-from pipelines.flink.task import begin_task
+from pipelines.flink.task import begin_task, is_cancelled
 from pipelines.price_feed import PriceFeed
 from pipelines.stateless import FACTS, observe_records, split_by_bucket, trace_buckets
 from pipelines.store import StoreSettings
@@ -38,7 +38,7 @@ class ObserveOperator(Shipped, ProcessFunction):
     def open(self, runtime_context: RuntimeContext) -> None:
         begin_task()
         self._book = compile_book()
-        self._feed = PriceFeed(self._prices, self._book) if self._prices else None
+        self._feed = PriceFeed(self._prices, self._book, given_up=is_cancelled) if self._prices else None
         self._code_version = version("spanmill")
         self._tokens = TokenCache(_COUNTED_MESSAGES)
         self._measures = Measures(runtime_context.get_metrics_group())

@@ -13,7 +13,7 @@ from pyflink.datastream import ProcessFunction, RuntimeContext
 from pipelines.flink.fold_operator import Element
 from pipelines.flink.measures import Measures, StoreMeasures
 from pipelines.flink.ship import Shipped
-from pipelines.flink.task import begin_task
+from pipelines.flink.task import begin_task, is_cancelled
 from pipelines.sinks import RefusedRows, StoreSink
 from pipelines.store import StoreSettings
 from schemas.arrow import DEAD_LETTERS, from_ipc, to_ipc
@@ -30,7 +30,7 @@ class StoreWriter(Shipped, ProcessFunction):
     def open(self, runtime_context: RuntimeContext) -> None:
         begin_task()
         measures = StoreMeasures(Measures(runtime_context.get_metrics_group()), self._tables)
-        self._sink = StoreSink(self._store, measures)
+        self._sink = StoreSink(self._store, measures, is_cancelled)
 
     def process_element(self, value: Element, ctx: ProcessFunction.Context) -> Iterator[Element]:
         table, _bucket, rows = value

@@ -20,3 +20,13 @@ def begin_task() -> None:
         raise SharedTaskThread("another Python operator is chained to this one: call disable_chaining() on it")
     # Every record that passes, down to DEBUG, would be handed to Java one by one.
     logging.getLogger().setLevel(logging.WARNING)
+
+
+def is_cancelled() -> bool:
+    """Whether Flink wants the task of this thread to end: it interrupts the thread, which Python does not notice.
+
+    To be asked by whatever waits for long; a task that goes on is killed with its TaskManager after three minutes.
+    """
+    from pemja import findClass  # pyright: ignore[reportAttributeAccessIssue]: it is there inside the Java process only
+
+    return bool(findClass("java.lang.Thread").currentThread().isInterrupted())

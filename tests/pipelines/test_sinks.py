@@ -212,3 +212,12 @@ def test_waiting_for_a_store_that_never_comes_ends(store: StoreProcess):
     wait_ready(store.settings, 1.0)
     with pytest.raises(StoreUnreachable, match="127.0.0.1:1 is not ready after 0.1 s"):
         wait_ready(StoreSettings(url="http://127.0.0.1:1"), 0.1)
+
+
+def test_who_gives_up_while_the_store_is_away_waits_no_longer():
+    asked: list[bool] = []
+    sink = StoreSink(StoreSettings("http://127.0.0.1:9"), given_up=lambda: bool(asked.append(True)) or len(asked) > 1)
+    with pytest.raises(SinkClosed):
+        sink.write("requests", to_ipc(TABLES["requests"].empty_table()))
+    assert len(asked) == 2
+    sink.close()
