@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 from cli.control import ELSEWHERE
 from cli.exits import Failure
+from cli.kafka import Brokers
+from cli.local.broker import Broker
 from cli.main import commands
 from pipelines.store import StoreSettings, connect
 from tests.store_process import StoreProcess, running_store
@@ -38,6 +40,28 @@ def test_both_schemas_are_brought_up_to_date_by_url_with_the_account_of_the_envi
     assert _migrate(locked.url, tmp_path) == rows
     with connect(StoreSettings(locked.url, password="secret")) as client:
         assert client.command("EXISTS TABLE spans") == 1
+
+
+def test_the_topic_is_made_on_brokers_elsewhere(
+    locked: StoreProcess, broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(PASSWORD, "secret")
+    monkeypatch.setenv("SPANMILL_BROKERS", broker.address)
+    assert _migrate(locked.url, tmp_path, "--status")[0]["state"] == "pending"
+    row = {"schema": "topic", "migration": "spans.raw", "state": "applied", "note": None}
+    assert _migrate(locked.url, tmp_path, "--partitions", "3")[0]["migration"] == "spans.raw"
+    assert Brokers(broker.address).partitions("spans.raw") == 3
+    assert _migrate(locked.url, tmp_path, "--partitions", "5")[0] == row
+    assert Brokers(broker.address).partitions("spans.raw") == 5
+
+
+@pytest.mark.parametrize("account", ["{", '{"protocol": "SASL_SSL", "password": "hunter2"}'])
+def test_an_account_of_kafka_that_is_none_is_refused_and_not_printed(tmp_path: Path, monkeypatch, account: str):
+    monkeypatch.setenv("SPANMILL_BROKERS", "nowhere:9092")
+    monkeypatch.setenv("SPANMILL_KAFKA", account)
+    with pytest.raises(Failure, match="SPANMILL_KAFKA is wrong") as caught:
+        _migrate("http://127.0.0.1:1", tmp_path)
+    assert "hunter2" not in caught.value.what
 
 
 def test_a_store_that_refuses_the_account_is_named(

@@ -1,6 +1,5 @@
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import psutil
 import psycopg
@@ -9,19 +8,22 @@ import pytest
 from cli.exits import Failure
 from cli.local.postgres import Postgres, binaries
 from pipelines.ports import free_port
+from tests.services.control.engines import outside
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Postgres]:
+def server() -> Iterator[Postgres]:
     try:
         binaries()
     except Failure as failure:
         pytest.skip(f"{failure.what}: {failure.hint}")
-    # As pytest makes them: nobody else may look into the folders above.
-    made = Postgres(tmp_path / "above" / "postgres", tmp_path / "postgres.log", free_port())
-    made.folder.parent.mkdir(mode=0o700)
-    yield made
-    made.kill()
+    with outside() as folder:
+        folder.chmod(0o700)  # nobody else may look into it
+        made = Postgres(folder / "postgres", folder / "postgres.log", free_port())
+        try:
+            yield made
+        finally:
+            made.kill()
 
 
 def asked(server: Postgres, query: str) -> object:

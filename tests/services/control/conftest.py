@@ -9,27 +9,27 @@ from cli.local.postgres import Postgres, binaries
 from pipelines.ports import free_port
 from services.control.database import open_database
 from services.control.migrate import migrate
-from tests.services.control.engines import NOW, on_postgres, on_sqlite
+from tests.services.control.engines import NOW, on_postgres, on_sqlite, outside
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A server for all tests, its own database migrated; each test takes a copy of that."""
     try:
         binaries()
     except Failure as failure:
         pytest.skip(f"{failure.what}: {failure.hint}")
-    folder = tmp_path_factory.mktemp("postgres")
-    server = Postgres(folder / "postgres", folder / "postgres.log", free_port())
-    try:
-        server.start()
-        server.wait_ready(60)
-        engine = open_database(server.url)
-        migrate(engine, NOW)
-        engine.dispose()
-        yield server
-    finally:
-        server.stop()
+    with outside() as folder:
+        server = Postgres(folder / "postgres", folder / "postgres.log", free_port())
+        try:
+            server.start()
+            server.wait_ready(60)
+            engine = open_database(server.url)
+            migrate(engine, NOW)
+            engine.dispose()
+            yield server
+        finally:
+            server.stop()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Control databases for tests: a migrated one on SQLite, or on a server that all tests share."""
 
 import itertools
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,13 @@ from services.control.migrate import migrate
 
 NOW = 1_800_000_000_000_000_000
 _numbers = itertools.count()
+
+
+@contextmanager
+def outside() -> Iterator[Path]:
+    """A folder that is not below pytest's own: each pytest that starts bars that to the account of Postgres."""
+    with tempfile.TemporaryDirectory(prefix="spanmill-postgres-") as folder:
+        yield Path(folder)
 
 
 @contextmanager
