@@ -135,11 +135,13 @@ def test_a_revision_that_does_not_get_well_is_taken_back_by_itself(cluster):
     assert f"revision {before['revision']} runs again" in failed.stderr
     newest, old = history(cluster)[:2]
     assert (newest["state"], old["state"], old["revision"]) == ("failed", "running", before["revision"])
+    bad = cluster.job("rollback", "observe", "--to", str(newest["revision"]), ok=False)
+    assert bad.returncode == Exit.REFUSED and "never ran well" in bad.stderr
     all_there(cluster, sent)
 
 
 def test_a_rollback_brings_back_the_settings_and_the_state_goes_on(cluster):
-    ran = history(cluster)[0]
+    ran = next(revision for revision in history(cluster) if revision["state"] == "running")
     cluster.job("upgrade", "observe", "--set", "quiet_gap_s=3")
     bodies = send(cluster, "rolled-back")
     back = cluster.job_json("rollback", "observe", "--to", str(ran["revision"]))[0]

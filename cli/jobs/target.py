@@ -124,10 +124,10 @@ def new_revision(target: TargetName, spec: JobSpec, plan: Plan, operator: str, n
 
 
 def revision_number(history: Sequence[Revision], number: int | None) -> Revision:
-    """Revision `number`, or when None the one that ran before the newest that ran. Raises Failure."""
-    ran = [revision for revision in history if revision.flink_job]
+    """Revision `number`, or when None the one that ran well before the newest that did. Raises Failure."""
+    ran = [revision for revision in history if revision.flink_job and revision.state is not RevisionState.FAILED]
     found = [r for r in ran if r.revision == number] if number is not None else ran[1:2]
     if not found:
-        what = f"revision {number} never ran" if number is not None else "there is no earlier revision that ran"
+        what = f"revision {number} never ran well" if number else "there is no earlier revision that ran well"
         raise Failure(what, "spanmill job history JOB", Exit.REFUSED)
     return found[0]
