@@ -110,17 +110,15 @@ def full_speed(folder: Path, running: Running, feed: Feed, parallelism: int) -> 
     say(f"working them off with parallelism {parallelism}")
     began_with = _done(running)
     deploying = threading.Thread(target=job, args=(folder, "deploy", "observe", "--parallelism", str(parallelism)))
-    before = _cpu(running)
     deploying.start()
     while _done(running) == began_with:
         time.sleep(0.05)
-    first = time.monotonic()
-    counted_from = _done(running)
+    first, before, counted_from = time.monotonic(), _cpu(running), _done(running)
     while progress(connect(running), running).records:
         time.sleep(0.1)
     queryable = time.monotonic() - first
-    spans = FULL_SPEED * SPANS_PER_REQUEST
-    rate = (FULL_SPEED - (counted_from - began_with)) * SPANS_PER_REQUEST / queryable
+    spans = (FULL_SPEED - (counted_from - began_with)) * SPANS_PER_REQUEST
+    rate = spans / queryable
     _caught_up(running)
     after = _cpu(running)
     deploying.join()
