@@ -1,10 +1,9 @@
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from integration_tests.product import Product
-from integration_tests.tables import Tables, post_until_acknowledged, requests, tables
+from integration_tests.tables import Tables, undisturbed_run
 
 
 @pytest.fixture(scope="session")
@@ -18,15 +17,8 @@ def product(tmp_path_factory) -> Iterator[Product]:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory) -> Tables:
-    """The tables of an embedded run that nothing disturbed; runs on either profile are held against them."""
-    product = Product(tmp_path_factory.mktemp("undisturbed") / "data")
-    product.up()
-    try:
-        post_until_acknowledged(product, requests(0), threading.Event())
-        product.caught_up()
-        return tables(product)
-    finally:
-        product.kill_all()
+    """What runs on either profile are held against."""
+    return undisturbed_run(tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture

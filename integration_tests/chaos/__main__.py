@@ -4,26 +4,13 @@ import argparse
 import random
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 from integration_tests.chaos.scenarios import drawn, play
-from integration_tests.product import Product
-from integration_tests.tables import Tables, post_until_acknowledged, requests, tables
+from integration_tests.tables import undisturbed_run
 
 _FAULTS = 4
-
-
-def _undisturbed(folder: Path) -> Tables:
-    product = Product(folder / "undisturbed")
-    product.up()
-    try:
-        post_until_acknowledged(product, requests(0), threading.Event())
-        product.caught_up()
-        return tables(product)
-    finally:
-        product.kill_all()
 
 
 def _say(text: str) -> None:
@@ -41,7 +28,7 @@ def main() -> int:
     seeds = [asked.seed] if asked.seed is not None else [random.randrange(2**31) for _ in range(asked.seeds)]
     failed = []
     with tempfile.TemporaryDirectory(prefix="spanmill-chaos-") as folder:
-        undisturbed = _undisturbed(Path(folder))
+        undisturbed = undisturbed_run(Path(folder))
         for seed in seeds:
             scenario, began = drawn(seed, _FAULTS), time.monotonic()
             print(scenario, flush=True)
