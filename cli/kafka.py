@@ -106,7 +106,7 @@ class Brokers:
             asked = [TopicPartition(topic, partition) for partition in (found.partitions if found else ())]
             committed = {one.partition: one.offset for one in client.committed(asked, timeout=_TIMEOUT_S)}
             ranges = {one.partition: client.get_watermark_offsets(one, timeout=_TIMEOUT_S) for one in asked}
-        return sum(high - max(low, committed.get(partition, 0)) for partition, (low, high) in ranges.items())
+        return sum(max(0, high - max(low, committed.get(p, 0))) for p, (low, high) in ranges.items())
 
     @contextmanager
     def _admin(self) -> Iterator[AdminClient]:

@@ -237,7 +237,7 @@ def test_a_command_for_a_cluster_says_so_on_an_embedded_instance(product):
 @pytest.mark.parametrize("backend", ["hashmap", "rocksdb"])
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_savepoint_of_each_release_is_restored_with_its_traces(release, backend, tmp_path):
-    """Its horizon has long passed, so that every trace in it is written down for good at the first tick."""
+    """What was not shown yet when it was taken comes out: from the folds, and from the requests in the batcher."""
     wanted = json.loads((SAVEPOINTS / f"{release}.json").read_text())
     made = LocalCluster(tmp_path / "data", "--state-backend", backend)
     try:
