@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-from pathlib import Path
 from typing import Any
 
 from cli.jobs.flink_rest import FlinkRest
@@ -41,6 +40,6 @@ class LocalCluster(Product):
         os.killpg(self.running.pids[name], signal.SIGCONT)
 
 
-def start_command(*arguments: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+def start_command(*arguments: str) -> subprocess.Popen[str]:
     """The command in the background."""
-    return subprocess.Popen([*SPANMILL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd)
+    return subprocess.Popen([*SPANMILL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

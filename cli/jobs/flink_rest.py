@@ -76,9 +76,6 @@ class FlinkRest:
     def checkpoints(self, job: str) -> dict[str, Any]:
         return self._get(f"/jobs/{job}/checkpoints")
 
-    def details(self, job: str) -> dict[str, Any]:
-        return self._get(f"/jobs/{job}")
-
     def _job_metric(self, job: str, name: str) -> str | None:
         values = self._get(f"/jobs/{job}/metrics?get={name}")
         return values[0]["value"] if values else None
