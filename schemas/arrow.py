@@ -90,6 +90,7 @@ SPANS = pa.schema(
         ("user_id", TEXT),
         ("prompt_name", TEXT),
         ("prompt_version", TEXT),
+        ("request_id", TEXT),  # of the budget's reservation that the call was made under; '' for none
         ("tags", NAMES),
         ("input_hashes", NAMES),
         ("output_hashes", NAMES),
@@ -183,6 +184,7 @@ SKELETONS = pa.schema(
         ("scope", TEXT),
         *_CONTEXT,
         *_CALL,
+        ("request_id", TEXT),
         ("ttft_ns", pa.int64()),
         ("version", pa.uint64()),
         ("day", pa.date32()),
@@ -260,6 +262,7 @@ USAGE = pa.schema(
         ("model", TEXT),  # as answered, else as asked
         *[f for f in _CALL if f[0] != "provider"],
         *_CONTEXT,
+        ("request_id", TEXT),  # of the budget's reservation that the call was made under; '' for none
         ("reason", TEXT),  # why a reversal or a reprice was written; '' for a charge
         ("day", pa.date32()),
         ("version", pa.uint64()),
@@ -277,6 +280,8 @@ CLAIMS = pa.schema(
         ("duration_ns", pa.int64()),
         *_CALL,
         *_CONTEXT,
+        ("request_id", TEXT),
+        ("ttft_ns", pa.int64()),
         ("day", pa.date32()),
         ("record", pa.uint64()),  # version of the span whose numbers these are
         ("mixed", pa.bool_()),  # sightings of the span disagree
@@ -386,6 +391,63 @@ BUDGET_ENTRIES = pa.schema(
     ]
 )
 
+# What a row of metrics is about: one series of one minute. `(other)` in all but the organisation: what was beyond the
+# limit of series.
+SERIES = [
+    *_OWNER,
+    ("service", TEXT),
+    ("provider", TEXT),
+    ("model", TEXT),  # as answered, else as asked
+    ("operation", TEXT),
+    ("prompt_name", TEXT),
+    ("prompt_version", TEXT),
+]
+_AMOUNTS = [
+    ("calls", pa.int64()),  # billed, as `usage` has them
+    ("errors", pa.int64()),  # calls that failed, billed or not
+    ("attempts", pa.int64()),  # calls, and those that failed and bill nothing: what errors are a part of
+    ("unpriced_calls", pa.int64()),
+    ("input_tokens", pa.int64()),
+    ("output_tokens", pa.int64()),
+    ("cache_read_tokens", pa.int64()),
+    ("cache_write_tokens", pa.int64()),
+    ("cache_write_1h_tokens", pa.int64()),
+    ("reasoning_tokens", pa.int64()),
+    ("audio_input_tokens", pa.int64()),
+    ("audio_output_tokens", pa.int64()),
+    ("cost_nano", pa.int64()),
+]
+MEASURES = ("duration", "ttft", "tpot")  # latencies of the billed calls: each a histogram, and how many were 0
+# Base-2 exponential histogram of the billed calls (transforms/metrics/histogram.py): bucket -> calls.
+HISTOGRAM = pa.map_(pa.int16(), pa.uint64())
+
+# One minute of one series. Of the rows of one series and minute that of the greatest version stands.
+METRICS = pa.schema(
+    [
+        *SERIES,
+        ("minute", pa.timestamp("s", "UTC")),  # its start; 1970-01-01 when the call's time is out of range
+        *_AMOUNTS,
+        *[field for name in MEASURES for field in ((f"{name}_ns", HISTOGRAM), (f"{name}_zeros", pa.uint64()))],
+        ("version", pa.uint64()),
+    ]
+)
+
+# By how much a series of a minute changed: what the folds over traces and over calls say to that over metrics.
+METRIC_CHANGES = pa.schema(
+    [
+        *SERIES,
+        ("minute", pa.int64()),  # UTC s of its start
+        *_AMOUNTS,  # signed, as all numbers here
+        *[(f"{name}_zeros", pa.int64()) for name in MEASURES],
+        # measure: place in MEASURES
+        ("buckets", pa.list_(pa.struct([("measure", pa.int8()), ("bucket", pa.int16()), ("n", pa.int64())]))),
+        ("unsure", pa.bool_()),  # it may count what was counted before: the store must count the minute anew
+    ]
+)
+
+# Minutes that the store must count anew from `usage` and `spans`.
+RECOUNTS = pa.schema([("org", TEXT), ("minute", pa.int64())])  # UTC s of its start
+
 # What the sink writes, by table name.
 TABLES: dict[str, pa.Schema] = {
     "spans": SPANS,
@@ -395,6 +457,7 @@ TABLES: dict[str, pa.Schema] = {
     "dead_letters": DEAD_LETTERS,
     "traces": TRACES,
     "usage": USAGE,
+    "metrics_1m": METRICS,
 }
 
 

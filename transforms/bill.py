@@ -37,11 +37,11 @@ class BillSettings:
 
 
 def make_bill(settings: BillSettings) -> Fold:
-    """The fold over CLAIMS rows; out: "usage" (USAGE), reversals, where not empty.
+    """The fold over CLAIMS rows; out: "usage" (USAGE), reversals, and "changes" (METRIC_CHANGES), where not empty.
 
     Raises UnknownSchemaVersion on state that another version wrote.
     """
-    return ticking(partial(_tick, settings), settings.tick_ns)
+    return ticking(partial(_tick, settings), settings.tick_ns, CLAIMS)
 
 
 def call_buckets(claims: pa.Table, buckets: int) -> np.ndarray:
@@ -55,8 +55,10 @@ def _tick(settings: BillSettings, state: State, head: Head, arrived: list[pa.Tab
     seen = unite(pl.concat([*known, news]))
     head, writes, expired = expire(state, head, seen["hash"].to_numpy(), now, CLAIM_CHUNKS)
     claims = pl.concat([seen, *expired])
-    claims, usage = told_anew(claims, np.arange(claims.height) >= seen.height)
+    before = pl.concat([*known, *expired, claims.clear()])
+    claims, usage, changes = told_anew(claims, np.arange(claims.height) >= seen.height, before)
     head, stored = store(state, head, claims.head(seen.height), now + settings.horizon_ns, CLAIM_CHUNKS)
     wake = max(int(head.dues[0]), now + settings.tick_ns) if len(head.dues) else None
     writes |= stored | rested(head, now, wake)
-    return Step(writes, (("usage", usage),) if usage.num_rows else (), wake_at=wake)
+    out = (("usage", usage), ("changes", changes))
+    return Step(writes, tuple((name, rows) for name, rows in out if rows.num_rows), wake_at=wake)

@@ -21,7 +21,7 @@ TOKENS = (
     *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
     *("reasoning_tokens", "audio_input_tokens", "audio_output_tokens"),
 )
-CALL = ("response_id", *TOKENS, "cost_nano", "ttft_ns")
+CALL = ("response_id", "request_id", *TOKENS, "cost_nano", "ttft_ns")
 # What verdicts rest on besides the numbers of a call.
 JUDGED = ("scope", "dialect", "token_source", "request_model", "response_model")
 SIDES = {"label": LABEL, "user": USER, "call": CALL}
@@ -35,11 +35,12 @@ class Block:
     """Spans of many traces.
 
     traces: org, trace_id, hash (uint64 of both), fragment ('' until it is named), day (date32), seen (UTC ns of its
-        last arrival), emitted_at, emitted (number of sightings in the row last emitted, 0 for none).
+        last arrival), emitted_at, emitted (number of sightings in the row last emitted, 0 for none), pieced (a part of
+        the trace was cut off and forgotten).
     spans: one row per sighting (distinct version) of a span: trace (row of `traces`), span, parent (uint64,
         0 for none), start, duration (ns), version, day, billable, candidate (any sighting is billable), won
         (the greatest version of its span), mixed (its span's sightings disagree on what verdicts rest on), told
-        (code of the reversal last told), fresh (new in this step, or another sighting of its span is), and a row
+        (code of the reversal last told), shown (bits: what of it metrics count, see metrics.shown), fresh (new in this step, or another sighting of its span is), and a row
         number for each side table.
     sides: label, user and call: distinct rows of the columns in SIDES.
     """
@@ -88,6 +89,7 @@ def from_skeletons(rows: pa.Table, now: int) -> Block:
         won=pl.lit(True),
         mixed=pl.lit(False),
         told=pl.lit(0, pl.UInt32),
+        shown=pl.lit(0, pl.UInt8),
         **{name: pl.Series(codes) for name, (codes, _) in sides.items()},
         fresh=pl.lit(True),
     )
@@ -98,6 +100,7 @@ def from_skeletons(rows: pa.Table, now: int) -> Block:
         seen=pl.lit(now, pl.Int64),
         emitted_at=pl.lit(now, pl.Int64),
         emitted=pl.lit(0, pl.UInt32),
+        pieced=pl.lit(False),
     )
     return Block(traces, spans, {name: side for name, (_, side) in sides.items()})
 
@@ -142,7 +145,7 @@ def unite(block: Block) -> Block:
     groups = (
         block.traces.with_row_index("rows")
         .group_by("org", "trace_id", maintain_order=True)
-        .agg(*columns, pl.col("seen").max(), "rows")
+        .agg(*columns, pl.col("seen").max(), pl.col("pieced").any(), "rows")
     )
     trace = _codes(groups["rows"], block.traces.height)[block.trace_of()]
     fresh = block.spans["fresh"].to_numpy()
@@ -176,7 +179,8 @@ def cut(block: Block, limit: int) -> tuple[Block, np.ndarray]:
     further = block.traces[np.repeat(np.arange(len(counts)), pieces - 1)].with_columns(
         fragment=pl.lit(""), day=pl.lit(None, pl.Date), emitted=pl.lit(0, pl.UInt32)
     )
-    traces = pl.concat([block.traces, further])
+    whole = block.traces.with_columns(pl.col("pieced") | pl.Series(pieces > 1))
+    traces = pl.concat([whole, further.with_columns(pieced=pl.lit(True))])
     closed = np.bincount(number, minlength=traces.height) == limit
     last = np.where(pieces == 1, np.arange(len(counts)), first + pieces - 2)
     closed[last] = False
@@ -200,7 +204,7 @@ def _elect(spans: pl.DataFrame, sides: dict[str, pl.DataFrame]) -> pl.DataFrame:
         return spans
     twins = spans.filter(several)
     facts = twins.select("parent", "start", "duration", "billable").hstack(
-        [*sides["call"][twins["call"]].drop("ttft_ns"), *sides["label"].select(JUDGED)[twins["label"]]]
+        [*sides["call"][twins["call"]].drop("request_id", "ttft_ns"), *sides["label"].select(JUDGED)[twins["label"]]]
     )
     span = ("trace", "span")
     twins = (

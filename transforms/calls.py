@@ -18,7 +18,7 @@ CALL = ("hash", "response_id")
 CLAIM = (*CALL, "trace_id", "span_id")
 _LABEL = ("org", *(name for name in LABEL if name not in ("name", "kind", "status", "scope")))
 _SIDES = {"label": _LABEL, "user": USER}
-_RECORD = (*_LABEL, *USER, "start", "duration", *TOKENS, "cost_nano", "day")
+_RECORD = (*_LABEL, *USER, "start", "duration", *TOKENS, "cost_nano", "request_id", "ttft_ns", "day")
 _COLUMNS = (*CLAIM, *_RECORD, "record", "mixed", "stands", "version", "told")
 
 
@@ -77,7 +77,10 @@ def _unpack(data: bytes) -> pl.DataFrame:
     named = rows.with_columns(
         pl.Series("trace_id", _hex(words, 16)), pl.Series("span_id", _hex(rows["span_id"].to_numpy(), 8))
     )
-    return pl.concat([named.drop(*_SIDES), *texts], how="horizontal").select(_COLUMNS)
+    found = pl.concat([named.drop(*_SIDES), *texts], how="horizontal")
+    if "ttft_ns" not in found.columns:  # version 1
+        found = found.with_columns(request_id=pl.lit(""), ttft_ns=pl.lit(None, pl.Int64))
+    return found.select(_COLUMNS)
 
 
 def _hex(words: np.ndarray, width: int) -> pl.Series:

@@ -17,33 +17,50 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from schemas.arrow import USAGE
+from schemas.arrow import METRIC_CHANGES, USAGE
 from transforms.billing import STANDS, call_ids, entry_ids, taken_back
 from transforms.buckets import id_words, mix
-from transforms.calls import CALL
+from transforms.calls import CALL, CLAIM
+from transforms.metrics.changes import changes
 from transforms.precedence import DESCENDING, ORDER, merits
 
 TAKEN_BACK = "taken back in its trace"
 
+# What is told of a claim that is not beaten; the codes of one that is are greater.
+_LAST_UNBEATEN = 2
 _NOT_BEATEN = pl.when("stands").then(1).otherwise(2)
 
 
-def told_anew(claims: pl.DataFrame, final: np.ndarray) -> tuple[pl.DataFrame, pa.Table]:
-    """USAGE rows of the reversals that say something new, or the last word; and `claims`, which know of them.
+def told_anew(claims: pl.DataFrame, final: np.ndarray, before: pl.DataFrame) -> tuple[pl.DataFrame, pa.Table, pa.Table]:
+    """USAGE rows of the reversals that say something new, or the last word; `claims`, which know of them; and
+    METRIC_CHANGES for what they take back.
 
-    claims: see calls, all claims on each call. final: bool, for each claim whether it is the last word.
+    claims: see calls, all claims on each call. final: bool, for each claim whether it is the last word. before: those
+    of `claims` that were known, as they were.
     """
     several = claims.with_row_index("row").filter(claims.select(CALL).is_duplicated())
+    nothing = USAGE.empty_table(), METRIC_CHANGES.empty_table()
     if several.is_empty():
-        return claims, USAGE.empty_table()
+        return claims, *nothing
     judged = _judged(several)
     last = pl.Series(final[judged["row"].to_numpy()])
     news = judged.filter(pl.col("may") & ((pl.col("code") != pl.col("told")) | last))
     if news.is_empty():
-        return claims, USAGE.empty_table()
+        return claims, *nothing
     told = claims["told"].to_numpy().copy()
     told[news["row"].to_numpy()] = news["code"].to_numpy()
-    return claims.with_columns(told=pl.Series(told)), _reversals(news)
+    return claims.with_columns(told=pl.Series(told)), _reversals(news), _changes(news, before)
+
+
+def _changes(news: pl.DataFrame, before: pl.DataFrame) -> pa.Table:
+    """What the `news` take back from now on, less what was taken back of the same claims `before`."""
+    was = before.filter(pl.col("told") > _LAST_UNBEATEN).join(news, on=CLAIM, how="semi")
+    taken, given = (
+        news.select(*was.columns, billed=-pl.col("gone").cast(pl.Int64)),
+        was.with_columns(billed=pl.lit(1, pl.Int64)),
+    )
+    signs = pl.concat([taken, given])
+    return changes(signs.with_columns(error=pl.lit(0, pl.Int64), attempt="billed", unsure=pl.lit(False)))
 
 
 def _judged(claims: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""What a block of open spans says at this moment: trace rows, ledger entries, and claims on calls."""
+"""What a block of open spans says at this moment: trace rows, ledger entries, claims on calls, changes of metrics."""
 
 from dataclasses import dataclass, replace
 
@@ -10,6 +10,7 @@ from schemas.arrow import CLAIMS, TRACES, USAGE
 from transforms.billing import call_ids, charges, reversals, verdicts
 from transforms.blocks import JUDGED, Block, expand
 from transforms.claims import claims
+from transforms.metrics.changes import changes_of
 from transforms.trace_rows import Wood, trace_rows
 from transforms.tree import build
 
@@ -18,12 +19,14 @@ _LATEST = np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class Evaluation:
-    """block: as given, with what was told of each call written down. traces: TRACES. usage: USAGE. claims: CLAIMS."""
+    """block: as given, with what was told of each call written down. traces: TRACES. usage: USAGE. claims: CLAIMS.
+    changes: METRIC_CHANGES."""
 
     block: Block
     traces: pa.Table
     usage: pa.Table
     claims: pa.Table
+    changes: pa.Table
 
 
 def evaluate(block: Block, emit: np.ndarray, final: np.ndarray) -> Evaluation:
@@ -36,7 +39,9 @@ def evaluate(block: Block, emit: np.ndarray, final: np.ndarray) -> Evaluation:
     candidate = block.spans["candidate"].to_numpy()
     charge = fresh & candidate & block.spans["won"].to_numpy()
     candidates = np.bincount(block.trace_of()[candidate], minlength=block.traces.height)
-    need = emit | (block.any_of(fresh) & (candidates > 1))
+    # A call with a reversal is judged again together with its charge, so that both tell the same numbers.
+    judged = (candidates > 1) | block.any_of(block.spans["told"].to_numpy() > 0)
+    need = emit | (block.any_of(fresh) & judged)
     told = _unjudged(np.flatnonzero(charge & ~need[block.trace_of()]))
     traces = TRACES.empty_table()
     if need.any():
@@ -44,7 +49,9 @@ def evaluate(block: Block, emit: np.ndarray, final: np.ndarray) -> Evaluation:
         told = pl.concat([told, _judged(wood, verdict, charge, final)])
         traces = trace_rows(block, wood, emit, final) if emit.any() else traces
     block, usage, claimed = _tell(block, told)
-    return Evaluation(block, traces, usage, claimed)
+    counted, changed = changes_of(block)
+    block = replace(block, spans=block.spans.with_columns(counted))
+    return Evaluation(block, traces, usage, claimed, changed)
 
 
 def _wood(block: Block, need: np.ndarray) -> tuple[Wood, pl.DataFrame]:

@@ -1,7 +1,7 @@
 """From a decoded batch to the facts of each span in one vocabulary, whatever library wrote it.
 
 Columns: dialect, kind, operation, provider, request_model, response_model, response_id, session_id, user_id,
-prompt_name, prompt_version, service_tier, token_source, ttft_kind, error: String (NULL where not known; kind, dialect
+prompt_name, prompt_version, request_id, service_tier, token_source, ttft_kind, error: String (NULL where not known; kind, dialect
 and error never); the token columns of SPANS, ttft_ns, tpot_ns, client_cost_nano: Int64; streaming, batch, is_call:
 Boolean; tags, finish_reasons, flags, token_flags: List(String); read_from: String, JSON from column to origin (see
 origins).
@@ -26,7 +26,7 @@ from transforms.detect import detect
 from transforms.dialects import Facts, Refinement, rules
 from transforms.documents import Documents
 from transforms.errors import ERROR, read_error
-from transforms.fields import read_bool, read_list, read_text
+from transforms.fields import Texts, read_bool, read_list, read_text
 from transforms.kinds import CALLS, implied_calls, operation_of, read_kind, read_operation
 from transforms.latency import FirstToken, kind_names, masked, read_first_token, time_per_output_token
 from transforms.models import infer_provider, read_provider
@@ -49,6 +49,9 @@ _ORIGINS = {
 }
 
 _TEXTS = ("session_id", "user_id", "prompt_name", "prompt_version", "service_tier")
+
+# Our own attribute, whatever the dialect: the budget's reservation that the call was made under.
+_REQUEST_ID = "spanmill.request_id"
 
 
 @dataclass(frozen=True)
@@ -184,10 +187,19 @@ def _text_columns(
         "response_model": who.response_model,
         "response_id": response_id,
         **{name: read_text(reading, name, known) for name in _TEXTS},
+        "request_id": _request_ids(reading),
     }
     shortened = {name: cut(values, limits.name_bytes) for name, values in texts.items()}
     lost = np.logical_or.reduce([lost for _, lost in shortened.values()])
     return {name: values for name, (values, _) in shortened.items()}, lost
+
+
+def _request_ids(reading: Reading) -> pl.Series:
+    texts = Texts(reading.rows, reading.attributes)
+    for index in reading.present:
+        positions = reading.positions(index, _REQUEST_ID)
+        texts.put_positions(reading.attributes.owner[positions], positions)
+    return texts.series()
 
 
 def _needed(sent: Mapping[str, Count], who: _Who) -> np.ndarray:

@@ -10,22 +10,25 @@
 
 The fold over calls lies in the same way, with claims for spans, and without a hot segment.
 A trace that comes back from the cold is copied into `hot` and later into a newer chunk; the copy left behind is
-told by its hash being in a newer place. Every segment starts with SCHEMA_VERSION.
+told by its hash being in a newer place. Every segment starts with SCHEMA_VERSION. Version 1 (0.1.0) had no request_id,
+pieced and shown in a block and no request_id and ttft_ns in a claim; it is read, and written anew as version 2.
 """
 
 import io
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from transforms.blocks import SIDES, Block
+from transforms.blocks import CALL, SIDES, Block
+from transforms.metrics.shown import shown
 from transforms.step import State
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READABLE = (1, 2)
 CHUNKS_PER_INDEX = 32
 NEVER = np.iinfo(np.int64).max
 
@@ -126,7 +129,17 @@ def pack(block: Block, compression: Literal["lz4", "zstd"]) -> bytes:
 def unpack(data: bytes) -> Block:
     """The block in `data`, nothing in it fresh. Raises UnknownSchemaVersion."""
     traces, spans, *sides = unpack_tables(data)
-    return Block(traces, spans.with_columns(fresh=pl.lit(False)), dict(zip(SIDES, sides, strict=True)))
+    block = Block(traces, spans.with_columns(fresh=pl.lit(False)), dict(zip(SIDES, sides, strict=True)))
+    return block if "shown" in spans.columns else _from_version_1(block)
+
+
+def _from_version_1(block: Block) -> Block:
+    """What was told of its calls is what metrics show of them: their minutes are counted by the store."""
+    call = block.sides["call"].with_columns(request_id=pl.lit("")).select(CALL)
+    traces = block.traces.with_columns(pieced=pl.lit(False))
+    block = Block(traces, block.spans.with_columns(shown=pl.lit(0, pl.UInt8)), {**block.sides, "call": call})
+    spans = block.spans.with_columns(shown=pl.Series(shown(block)))
+    return replace(block, spans=spans.select(pl.all().exclude("shown", "fresh"), "shown", "fresh"))
 
 
 def pack_tables(tables: Iterable[pl.DataFrame], compression: Literal["lz4", "zstd"]) -> bytes:
@@ -158,14 +171,22 @@ def pack_rows(rows: pa.Table) -> bytes:
     return _MARK + sink.getvalue().to_pybytes()
 
 
-def unpack_rows(data: bytes) -> pa.Table:
-    """The rows in `data`. Raises UnknownSchemaVersion."""
-    return pa.ipc.open_stream(_checked(data)).read_all()
+def unpack_rows(data: bytes, schema: pa.Schema) -> pa.Table:
+    """The rows in `data`, with the columns of `schema` (NULL, or '', where an older version had none).
+
+    Raises UnknownSchemaVersion.
+    """
+    rows = pa.ipc.open_stream(_checked(data)).read_all()
+    for field in schema:
+        if field.name not in rows.column_names:
+            empty = "" if pa.types.is_string(field.type) else None
+            rows = rows.append_column(field, pa.array([empty] * rows.num_rows, field.type))
+    return rows.select(schema.names)
 
 
 def _checked(data: bytes) -> memoryview:
     """What follows the mark of `data`."""
     version = int.from_bytes(data[:8], "little")
-    if version != SCHEMA_VERSION:
-        raise UnknownSchemaVersion(f"state has schema version {version}, this code reads {SCHEMA_VERSION}")
+    if version not in _READABLE:
+        raise UnknownSchemaVersion(f"state has schema version {version}, this code reads up to {SCHEMA_VERSION}")
     return memoryview(data)[8:]

@@ -34,12 +34,13 @@ _PRIVATE = [
     "user_id",
     "prompt_name",
     "prompt_version",
+    "request_id",
 ]
-# not in the hash of the content: the key, what follows from other columns, what follows from the price book, and when
-# it came: the same span sent again is the same version
+# not in the hash of the content: the key, what follows from other columns (request_id is an attribute), what follows
+# from the price book, and when it came: the same span sent again is the same version
 _DERIVED = frozenset(
     (
-        *("org", "trace_id", "span_id", "cost_nano", "cost_status", "price_id"),
+        *("org", "trace_id", "span_id", "cost_nano", "cost_status", "price_id", "request_id"),
         *("flags", "token_flags", "read_from", "day", "version", "resource", "received_at"),
     )
 )

@@ -12,8 +12,8 @@ from transforms.step import Fold, State, Step
 Tick = Callable[[State, Head, list[pa.Table], int], Step]
 
 
-def ticking(tick: Tick, tick_ns: int) -> Fold:
-    """The fold that calls `tick` when rows come, but not twice within `tick_ns`, and when its head wants to wake."""
+def ticking(tick: Tick, tick_ns: int, schema: pa.Schema) -> Fold:
+    """The fold over rows of `schema` that calls `tick` when rows come, but not twice within `tick_ns`, and when its head wants to wake."""
 
     def fold(state: State, rows: pa.Table | None, now: int) -> Step:
         head = read_head(state)
@@ -24,7 +24,7 @@ def ticking(tick: Tick, tick_ns: int) -> Fold:
             return Step(writes, wake_at=waiting.wake)
         if not came and now < head.wake:
             return Step(wake_at=None if head.wake == NEVER else head.wake)
-        arrived = [unpack_rows(state[f"in/{number}"]) for number in range(head.inbox)]
+        arrived = [unpack_rows(state[f"in/{number}"], schema) for number in range(head.inbox)]
         if came:
             arrived.append(rows)
         return tick(state, head, arrived, now)

@@ -47,12 +47,13 @@ class AssembleSettings:
 
 
 def make_assemble(settings: AssembleSettings) -> Fold:
-    """The fold over SKELETONS rows; out: "traces" (TRACES), "usage" (USAGE), "claims" (CLAIMS), where not empty.
+    """The fold over SKELETONS rows; out: "traces" (TRACES), "usage" (USAGE), "claims" (CLAIMS), "changes"
+    (METRIC_CHANGES), where not empty.
 
     Raises UnknownSchemaVersion on state that another version wrote.
     """
 
-    return ticking(partial(_tick, settings), settings.tick_ns)
+    return ticking(partial(_tick, settings), settings.tick_ns, SKELETONS)
 
 
 def _tick(settings: AssembleSettings, state: State, head: Head, arrived: list[pa.Table], now: int) -> Step:
@@ -71,7 +72,8 @@ def _tick(settings: AssembleSettings, state: State, head: Head, arrived: list[pa
     writes |= stored | rested(head, now, wake)
     if awake.traces.height or "hot" in state:
         writes["hot"] = pack(awake, "lz4") if awake.traces.height else None
-    out = (("traces", told.traces), ("usage", told.usage), ("claims", told.claims))
+    tables = (told.traces, told.usage, told.claims, told.changes)
+    out = zip(("traces", "usage", "claims", "changes"), tables, strict=True)
     return Step(writes, tuple((name, rows) for name, rows in out if rows.num_rows), wake_at=wake)
 
 

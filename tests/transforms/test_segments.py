@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from schemas.arrow import SKELETONS
 from tests.transforms.skeletons import call, skeleton, table, trace_id
 from transforms.blocks import SIDES, Block, from_skeletons
 from transforms.segments import (
@@ -38,7 +39,7 @@ def test_a_block_comes_back_from_its_bytes_with_nothing_fresh(compression) -> No
 
 
 def test_rows_come_back_from_their_bytes() -> None:
-    assert unpack_rows(pack_rows(table(ROWS))).equals(table(ROWS))
+    assert unpack_rows(pack_rows(table(ROWS)), SKELETONS).equals(table(ROWS))
 
 
 def test_a_head_comes_back_from_its_bytes() -> None:
