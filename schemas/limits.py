@@ -24,6 +24,7 @@ class Limits:
     messages_per_span: int = 4_096  # flag messages_dropped
     past_ns: int = 30 * 86_400 * 10**9  # a span older than this at receipt; flag time_out_of_range
     future_ns: int = 600 * 10**9  # a span further ahead than this at receipt; flag time_out_of_range
+    series_per_minute: int = 2_000  # of an organisation's metrics; the rest is counted under `(other)`
     trace_spans: int = 100_000  # spans of one trace held in state; then the trace continues in a new fragment
 
 

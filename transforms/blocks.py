@@ -40,8 +40,8 @@ class Block:
     spans: one row per sighting (distinct version) of a span: trace (row of `traces`), span, parent (uint64,
         0 for none), start, duration (ns), version, day, billable, candidate (any sighting is billable), won
         (the greatest version of its span), mixed (its span's sightings disagree on what verdicts rest on), told
-        (code of the reversal last told), shown (bits: what of it metrics count, see metrics.shown), fresh (new in this step, or another sighting of its span is), and a row
-        number for each side table.
+        (code of the reversal last told), shown (bits: what of it metrics count, see metrics.shown), fresh (new in this
+        step, or another sighting of its span is), and a row number for each side table.
     sides: label, user and call: distinct rows of the columns in SIDES.
     """
 

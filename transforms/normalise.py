@@ -1,10 +1,10 @@
 """From a decoded batch to the facts of each span in one vocabulary, whatever library wrote it.
 
 Columns: dialect, kind, operation, provider, request_model, response_model, response_id, session_id, user_id,
-prompt_name, prompt_version, request_id, service_tier, token_source, ttft_kind, error: String (NULL where not known; kind, dialect
-and error never); the token columns of SPANS, ttft_ns, tpot_ns, client_cost_nano: Int64; streaming, batch, is_call:
-Boolean; tags, finish_reasons, flags, token_flags: List(String); read_from: String, JSON from column to origin (see
-origins).
+prompt_name, prompt_version, request_id, service_tier, token_source, ttft_kind, error: String (NULL where not known;
+kind, dialect and error never); the token columns of SPANS, ttft_ns, tpot_ns, client_cost_nano: Int64; streaming, batch,
+is_call: Boolean; tags, finish_reasons, flags, token_flags: List(String); read_from: String, JSON from column to origin
+(see origins).
 """
 
 from collections.abc import Mapping, Sequence

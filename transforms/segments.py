@@ -177,10 +177,10 @@ def unpack_rows(data: bytes, schema: pa.Schema) -> pa.Table:
     Raises UnknownSchemaVersion.
     """
     rows = pa.ipc.open_stream(_checked(data)).read_all()
-    for field in schema:
-        if field.name not in rows.column_names:
-            empty = "" if pa.types.is_string(field.type) else None
-            rows = rows.append_column(field, pa.array([empty] * rows.num_rows, field.type))
+    for column in schema:
+        if column.name not in rows.column_names:
+            empty = "" if pa.types.is_string(column.type) else None
+            rows = rows.append_column(column, pa.array([empty] * rows.num_rows, column.type))
     return rows.select(schema.names)
 
 

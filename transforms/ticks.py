@@ -13,7 +13,8 @@ Tick = Callable[[State, Head, list[pa.Table], int], Step]
 
 
 def ticking(tick: Tick, tick_ns: int, schema: pa.Schema) -> Fold:
-    """The fold over rows of `schema` that calls `tick` when rows come, but not twice within `tick_ns`, and when its head wants to wake."""
+    """The fold over rows of `schema` that calls `tick` when rows come, but not twice within `tick_ns`, and when its
+    head wants to wake."""
 
     def fold(state: State, rows: pa.Table | None, now: int) -> Step:
         head = read_head(state)

@@ -76,7 +76,7 @@ def changes(signs: pl.DataFrame) -> pa.Table:
 
 
 def bucket_lists(long: pl.DataFrame, cells: int) -> pl.Series:
-    """The column `buckets` of `cells` cells. long: cell, measure, bucket, n, one row each; those of n 0 are left out."""
+    """The column `buckets` of `cells` cells. long: cell, measure, bucket, n, each once; those of 0 are left out."""
     long = long.filter(pl.col("n") != 0).sort("cell", "measure", "bucket")
     offsets = np.searchsorted(long["cell"].to_numpy(), np.arange(cells + 1))
     kind = METRIC_CHANGES.field("buckets").type.value_type
