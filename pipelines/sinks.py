@@ -12,11 +12,13 @@ from typing import Protocol
 import httpx2
 import pyarrow as pa
 
+from pipelines.recount import recount_statement
 from pipelines.store import StoreSettings
 from schemas.arrow import TABLES
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0
 _ASK_EVERY_S = 1.0
+_RECOUNTED_AT_ONCE = 500
 _TIMEOUT = httpx2.Timeout(connect=5.0, read=120.0, write=60.0, pool=5.0)
 
 # A missing or unknown column must fail, not become a default. An insert is done when it is answered. Rows of one key
@@ -91,12 +93,25 @@ class StoreSink:
         is not in schemas.arrow.TABLES.
         """
         _check(table, ipc)
-        pause, began = _FIRST_PAUSE_S, time.monotonic_ns()
+        began = time.monotonic_ns()
+        self._run(table, f"INSERT INTO {table}_data FORMAT ArrowStream", ipc)
+        if self._watch:
+            self._watch.acknowledged(table, ipc, time.monotonic_ns() - began)
+
+    def recount(self, cells: pa.Table) -> None:
+        """Has the store count the minutes of `cells` (RECOUNTS) anew from the rows that it has; repeats as `write`.
+
+        Raises StoreMisconfigured or SinkClosed.
+        """
+        pairs = list(zip(cells["org"].to_pylist(), cells["minute"].to_pylist(), strict=True))
+        for start in range(0, len(pairs), _RECOUNTED_AT_ONCE):
+            self._run("metrics_1m", "", recount_statement(pairs[start : start + _RECOUNTED_AT_ONCE]).encode())
+
+    def _run(self, table: str, query: str, content: bytes) -> None:
+        pause = _FIRST_PAUSE_S
         while not self._closed.is_set():
-            trouble = self._attempt(table, ipc)
+            trouble = self._attempt(table, query, content)
             if trouble is None:
-                if self._watch:
-                    self._watch.acknowledged(table, ipc, time.monotonic_ns() - began)
                 return
             if self._watch:
                 self._watch.repeated(table)
@@ -112,11 +127,11 @@ class StoreSink:
             if self._given_up and self._given_up():
                 self._closed.set()
 
-    def _attempt(self, table: str, ipc: bytes) -> str | None:
+    def _attempt(self, table: str, query: str, content: bytes) -> str | None:
         """None when the store has the rows, else why it may have them the next time."""
-        query = {"query": f"INSERT INTO {table}_data FORMAT ArrowStream", "database": self._database, **_SETTINGS}
+        params = {"database": self._database, **_SETTINGS} | ({"query": query} if query else {})
         try:
-            reply = self._http.post("/", params=query, content=ipc)
+            reply = self._http.post("/", params=params, content=content)
         except httpx2.TransportError as error:
             return f"{type(error).__name__}: {error}"
         if reply.status_code == 200 and "X-ClickHouse-Exception-Code" not in reply.headers:

@@ -184,7 +184,10 @@ def _state(running: Facts, wanted: Facts, lost: Sequence[str]) -> Iterator[Line]
 def _versions(uid: str, old: Mapping[str, int], new: Mapping[str, int]) -> Iterator[Line]:
     for name, version in new.items():
         before = old.get(name)
-        if before is not None and before != version:
+        if before is not None and before < version:
+            reason = "the new code reads what the old one wrote; there is no way back to the old one with its state"
+            yield Line(f"state {uid}.{name}", f"version {before}", f"version {version}", Label.NEEDS_SAVEPOINT, reason)
+        if before is not None and before > version:
             yield Line(
                 f"state {uid}.{name}", f"version {before}", f"version {version}", Label.BREAKING,
                 "the new code cannot read what the old one wrote",

@@ -10,13 +10,15 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 
 from pipelines.beam.fold_dofn import FoldDoFn
 from pipelines.stateless import FACTS, observe_records, split_by_bucket, trace_buckets
-from schemas.arrow import TABLES, from_ipc, to_ipc
+from schemas.arrow import from_ipc, to_ipc
 from schemas.limits import LIMITS, Limits
 from schemas.price_book import compile_book
 from transforms.bill import BillSettings, call_buckets, make_bill
 from transforms.traces import AssembleSettings, make_assemble
 
 _FOLDED = ("traces", "usage", "dead_letters")
+# Changes of metrics, which nobody reads here: what a batch adds to the ledger the store counts (spanmill metrics).
+_CHANGES = "changes"
 
 # Beam encodes the key of state and timers by its type, which it must be told.
 _Keyed = tuple[int, bytes]
@@ -60,9 +62,9 @@ def observe_batches(
     skeletons = facts["skeletons"] | "by trace" >> beam.Map(_same).with_output_types(_Keyed)
     # spans: Arrow IPC of SPANS; ...; skeletons: (3, Arrow IPC of SKELETONS)
     assemble = beam.ParDo(FoldDoFn(partial(make_assemble, traces), started))
-    assembled: Any = skeletons | "assemble" >> assemble.with_outputs("claims", *_FOLDED)
+    assembled: Any = skeletons | "assemble" >> assemble.with_outputs("claims", _CHANGES, *_FOLDED)
     # traces: Arrow IPC of TRACES; usage: Arrow IPC of USAGE; claims: Arrow IPC of CLAIMS
-    bill = beam.ParDo(FoldDoFn(partial(make_bill, calls), started)).with_outputs(*_FOLDED)
+    bill = beam.ParDo(FoldDoFn(partial(make_bill, calls), started)).with_outputs(_CHANGES, *_FOLDED)
     by_call = beam.FlatMap(_by_call, buckets).with_output_types(_Keyed)
     # The shuffle keeps the two folds out of one stage, in which the direct runner mixes up their timers.
     claims = assembled["claims"] | "by call" >> by_call | beam.Reshuffle()
@@ -72,7 +74,8 @@ def observe_batches(
     folded = {table: (assembled[table], billed[table]) for table in _FOLDED}
     told = {table: (facts[table],) for table in FACTS}
     return {
-        table: (*told.get(table, ()), *folded.get(table, ())) | f"unite {table}" >> beam.Flatten() for table in TABLES
+        table: (*told.get(table, ()), *folded.get(table, ())) | f"unite {table}" >> beam.Flatten()
+        for table in dict.fromkeys((*FACTS, *_FOLDED))
     }
 
 

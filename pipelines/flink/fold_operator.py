@@ -30,10 +30,14 @@ SEGMENTS = "segments"
 
 @dataclass(frozen=True)
 class Feed:
-    """What a fold says to another fold: the channel, also the id of its side output, and the bucket of each row."""
+    """What a fold says to another fold: the channel, and the bucket of each row.
+
+    aside: to the side output of that id; else among the rows of the tables, behind those told before it.
+    """
 
     channel: str
     buckets_of: Callable[[pa.Table], np.ndarray]
+    aside: bool = True
 
 
 class Segments(Mapping[str, bytes]):
@@ -62,17 +66,17 @@ class FoldOperator(Shipped, KeyedProcessFunction):
     """Element: (channel, bucket, rows as Arrow IPC). Emits (table, 0, rows as Arrow IPC), empty tables left out.
 
     `make_fold` runs once in each task; it must be importable, not a closure of the job's script. What the fold says
-    on the channel of `feed` goes to its side output, by bucket.
+    on the channel of one of `feeds` goes there by bucket.
     """
 
-    def __init__(self, make_fold: Callable[[], Fold], feed: Feed | None = None) -> None:
+    def __init__(self, make_fold: Callable[[], Fold], *feeds: Feed) -> None:
         self._make_fold = make_fold
-        self._feed = feed
+        self._feeds = {feed.channel: feed for feed in feeds}
 
     def open(self, runtime_context: RuntimeContext) -> None:
         begin_task()
         self._fold = self._make_fold()
-        self._tag = OutputTag(self._feed.channel, ELEMENT) if self._feed else None
+        self._tags = {name: OutputTag(name, ELEMENT) for name, feed in self._feeds.items() if feed.aside}
         self._segments = runtime_context.get_map_state(
             MapStateDescriptor(SEGMENTS, Types.STRING(), Types.PICKLED_BYTE_ARRAY())
         )
@@ -101,8 +105,9 @@ class FoldOperator(Shipped, KeyedProcessFunction):
                 yield from self._told(channel, found)
 
     def _told(self, channel: str, rows: pa.Table) -> Iterator:
-        if self._feed is None or channel != self._feed.channel:
+        if channel not in self._feeds:
             yield channel, 0, to_ipc(rows)
             return
-        for bucket, part in split_by_bucket(rows, self._feed.buckets_of(rows)):
-            yield self._tag, (channel, bucket, to_ipc(part))
+        for bucket, part in split_by_bucket(rows, self._feeds[channel].buckets_of(rows)):
+            element = channel, bucket, to_ipc(part)
+            yield (self._tags[channel], element) if channel in self._tags else element

@@ -1,13 +1,16 @@
 """The observe job: OTLP records from Kafka to rows in the store.
 
-What reaches the store in which order matters once: the `requests` row of a record says that its spans are
-queryable, so it follows them through the same sink task. `traces` and `usage` have a task of their own, so that
-neither waits for the other; inserting waits for the store without the interpreter's lock.
+What reaches the store in which order matters twice: the `requests` row of a record says that its spans are
+queryable, so it follows them through the same sink task; and the changes of metrics follow the `usage` rows that they
+are about, so that the store can count a minute anew when it is asked to. `traces` and `usage` have a task of their own,
+so that neither waits for the other; inserting waits for the store without the interpreter's lock.
 
 Each task thread runs one Python operator (`task.py`): `batch` and `observe` are fused into one by PyFlink, and
 what follows a Python operator is not chained to it.
 """
 
+import time
+from dataclasses import dataclass
 from functools import partial
 
 from pyflink.common import Types
@@ -16,6 +19,7 @@ from pyflink.table import StreamTableEnvironment
 
 from pipelines.flink import batcher, fold_operator
 from pipelines.flink.batcher import BATCH, Batcher
+from pipelines.flink.charges import feed_budgets
 from pipelines.flink.fold_operator import ELEMENT, Feed, FoldOperator
 from pipelines.flink.keys import MAX_PARALLELISM, spread_keys
 from pipelines.flink.observe_operator import SKELETONS, ObserveOperator
@@ -26,16 +30,25 @@ from pipelines.stateless import FACTS
 from pipelines.store import StoreSettings
 from transforms import segments
 from transforms.bill import BillSettings, call_buckets, make_bill
+from transforms.metrics.fold import MetricsSettings, make_metrics, org_buckets
+from transforms.step import Fold
 from transforms.traces import AssembleSettings, make_assemble
 
 CLAIMS = OutputTag("claims", ELEMENT)
+CHANGES = OutputTag("changes", ELEMENT)
+LEDGER = OutputTag("usage", ELEMENT)
 FOLDED = ("traces", "usage", "dead_letters")
+METRICS = ("metrics_1m",)
+
+# How much shorter metrics hold a minute than traces are kept: clocks that are ahead, and what waits for the store.
+_SLACK_S = 120
 
 # The keyed states by uid and name, with the version of what is written in them: what an upgrade must be able to read.
 STATES = {
     "batch": {batcher.RECORDS: batcher.SCHEMA_VERSION},
     "assemble": {fold_operator.SEGMENTS: segments.SCHEMA_VERSION},
     "bill": {fold_operator.SEGMENTS: segments.SCHEMA_VERSION},
+    "metrics": {fold_operator.SEGMENTS: segments.SCHEMA_VERSION},
 }
 
 
@@ -47,8 +60,14 @@ def build(env: StreamExecutionEnvironment, settings: ObserveSettings) -> None:
     records = kafka_records(tables, settings.brokers, settings.topic, group_of("observe"), settings.kafka)
     # Row(body=b"\n\xa4...", headers={"org": b"local", "signal": b"traces"}, 1767225600000, 2, 41)
     facts, folded = observe(records, settings, settings.store)
-    for rows, tables, name in ((facts, FACTS, "write facts"), (folded, FOLDED, "write traces")):
-        _named(rows.process(StoreWriter(settings.store, tables), output_type=ELEMENT), name).disable_chaining()
+    _written(facts, StoreWriter(settings.store, FACTS), "write facts")
+    passed = (CHANGES.tag_id, LEDGER.tag_id) if settings.budget_topic else (CHANGES.tag_id,)
+    stored = _written(folded, StoreWriter(settings.store, FOLDED, passed), "write traces")
+    # ("changes", 2, Arrow IPC of those METRIC_CHANGES whose organisation belongs to bucket 2)
+    series = metrics(stored.get_side_output(CHANGES).disable_chaining(), settings)
+    _written(series, StoreWriter(settings.store, METRICS), "write metrics")
+    if settings.budget_topic:
+        feed_budgets(tables, stored.get_side_output(LEDGER), settings)
 
 
 def observe(
@@ -70,13 +89,22 @@ def observe(
     # ("skeletons", 3, Arrow IPC of those SKELETONS that belong to bucket 3)
     assemble = partial(make_assemble, assemble_settings(settings))
     calls = Feed(CLAIMS.tag_id, partial(call_buckets, buckets=settings.buckets))
-    assembled = _folded(skeletons, FoldOperator(assemble, calls), "assemble", settings.buckets)
-    # ("traces", 0, Arrow IPC of TRACES), ("usage", 0, Arrow IPC of USAGE)
+    changes = Feed(CHANGES.tag_id, partial(org_buckets, buckets=settings.buckets), aside=False)
+    assembled = _folded(skeletons, FoldOperator(assemble, calls, changes), "assemble", settings.buckets)
+    # ("traces", 0, Arrow IPC of TRACES), ("usage", 0, Arrow IPC of USAGE), ("changes", 2, Arrow IPC of METRIC_CHANGES)
     claims = assembled.get_side_output(CLAIMS).disable_chaining()
     # ("claims", 1, Arrow IPC of those CLAIMS whose call belongs to bucket 1)
-    billed = _folded(claims, FoldOperator(partial(make_bill, bill_settings(settings))), "bill", settings.buckets)
-    # ("usage", 0, Arrow IPC of USAGE): what was billed by several traces, taken back
+    bill = partial(make_bill, bill_settings(settings))
+    billed = _folded(claims, FoldOperator(bill, changes), "bill", settings.buckets)
+    # ("usage", 0, Arrow IPC of USAGE): what was billed by several traces, taken back; ("changes", ...) of it
     return facts, assembled.union(billed)
+
+
+def metrics(changes: DataStream, settings: ObserveSettings) -> DataStream:
+    """From changes of metrics to one-minute series: ("metrics_1m", 0, Arrow IPC of METRICS), and now and then
+    ("recounts", 0, Arrow IPC of RECOUNTS), which concern the store alone."""
+    make = MakeMetrics(metrics_settings(settings))
+    return _folded(changes, FoldOperator(make), "metrics", settings.buckets)
 
 
 def assemble_settings(settings: ObserveSettings) -> AssembleSettings:
@@ -93,6 +121,28 @@ def bill_settings(settings: ObserveSettings) -> BillSettings:
     return BillSettings(
         horizon_ns=int((settings.horizon_s + settings.quiet_gap_s + 60) * 10**9), tick_ns=settings.tick_ms * 10**6
     )
+
+
+def metrics_settings(settings: ObserveSettings) -> MetricsSettings:
+    """A minute is held for less than its traces: see transforms/metrics/fold.py."""
+    keep = settings.horizon_s - _SLACK_S
+    return MetricsSettings(
+        keep_ns=int(max(0, keep) * 10**9), tick_ns=settings.tick_ms * 10**6, series=settings.limits.series_per_minute
+    )
+
+
+@dataclass(frozen=True)
+class MakeMetrics:
+    """Makes the fold of a task when it opens."""
+
+    settings: MetricsSettings
+
+    def __call__(self) -> Fold:
+        return make_metrics(self.settings, time.time_ns())
+
+
+def _written(rows: DataStream, writer: StoreWriter, name: str) -> DataStream:
+    return _named(rows.process(writer, output_type=ELEMENT), name).disable_chaining()
 
 
 def _folded(elements: DataStream, operator: FoldOperator, name: str, buckets: int) -> DataStream:

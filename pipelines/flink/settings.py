@@ -44,6 +44,7 @@ class ObserveSettings(BaseModel):
     quiet_gap_s: _Positive
     horizon_s: _Positive
     limits: Limits = LIMITS
+    budget_topic: str = ""  # that the ledger's entries are written to, for the budget job; '': to none
 
     @property
     def store(self) -> StoreSettings:

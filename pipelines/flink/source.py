@@ -26,11 +26,10 @@ CREATE TEMPORARY TABLE {name} (
 ) WITH (
     'connector' = 'kafka',
     'topic' = '{topic}',
-    'properties.bootstrap.servers' = '{brokers}',
+    {options}
     'properties.group.id' = '{group}',
     'properties.isolation.level' = 'read_committed',
     'properties.max.partition.fetch.bytes' = '{fetch}',
-    {access}
     'scan.startup.mode' = 'earliest-offset',
     'scan.topic-partition-discovery.interval' = '{discovery}',
     'format' = 'raw'
@@ -73,18 +72,22 @@ def kafka_records(
     # Flink numbers the nodes of all graphs that a process builds; the uid must not depend on how many came before.
     tables.get_config().set("table.exec.uid.format", "1_<transformation>")
     name = topic.replace(".", "_").replace("-", "_")
-    options = "".join(f"'properties.{key}' = '{_sql(value)}',\n    " for key, value in access.java().items())
     table = _TABLE.format(
         name=name,
         topic=_sql(topic),
-        brokers=_sql(brokers),
+        options=kafka_options(brokers, access),
         group=group,
         fetch=_FETCH_BYTES,
-        access=options.rstrip(),
         discovery=_DISCOVERY,
     )
     tables.execute_sql(table)
     return tables.to_data_stream(tables.sql_query(_QUERY.format(name=name)))
+
+
+def kafka_options(brokers: str, access: KafkaAccess) -> str:
+    """The options of a table that say where Kafka is and how to get in."""
+    options = {"bootstrap.servers": brokers, **access.java()}
+    return "\n    ".join(f"'properties.{key}' = '{_sql(value)}'," for key, value in options.items())
 
 
 def raw_table(topic: str, records: Iterable[Record]) -> pa.Table:

@@ -10,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 from pipelines.migrate import migrate
 from pipelines.sinks import StoreSink
 from pipelines.store import connect_creating
-from schemas.arrow import NS, TABLES, to_ipc
+from schemas.arrow import HISTOGRAM, NS, TABLES, to_ipc
 from schemas.migrations import CLICKHOUSE
 from tests.store_process import StoreProcess, running_store
 
@@ -26,7 +26,9 @@ LIVE: dict[pa.DataType, set[str]] = {
     pa.bool_(): {"Bool"},
     pa.date32(): {"Date"},
     NS: {TIME},
+    pa.timestamp("s", "UTC"): {"DateTime('UTC')"},
     pa.map_(pa.string(), pa.string()): {MAP},
+    HISTOGRAM: {"Map(Int16, UInt64)"},
 }
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
