@@ -170,6 +170,33 @@ def test_of_many_models_the_busiest_keep_their_series_and_the_others_are_counted
     assert {cell[1] for cell in run.stored} == {"blue"}
 
 
+def test_what_a_run_wrote_that_was_cut_off_is_superseded_though_the_replay_sees_it_otherwise() -> None:
+    """Before the crash the outer call came alone and was shown; in the replay it comes together with what rolls it up,
+    so that nothing is ever told of it."""
+    outer, inner = call(1, scope="outer", service="framework"), call(2, 1, scope="inner", cost_nano=70)
+    run = metered().send([call(3, org="globex", trace_id=trace_id(3))])
+    saved = run.saved()
+    run.send([outer], SECOND)
+    run.restore(saved, run.chain.now + SECOND)
+    run.send([outer, inner], SECOND).drain()
+    assert run.cells() == ledger_cells(run)
+    assert sorted(sums["cost_nano"] for sums in run.cells().values()) == [70, 100]
+    assert run.recounted == set()
+
+
+def test_what_is_held_at_a_checkpoint_is_written_again_by_the_run_that_goes_on_from_it() -> None:
+    """After the checkpoint a call below takes the outer one back; in the replay one more span shows at once that the
+    call below is none of it, so that the series of the outer one does not change."""
+    outer = call(1, scope="outer", service="framework")
+    run = metered().send([outer])
+    saved = run.saved()
+    run.send([call(2, 1, scope="inner")], SECOND).send([], SECOND)
+    assert ("acme", "blue", "k1", "framework") not in {cell[:4] for cell in run.cells()}
+    run.restore(saved, run.chain.now + SECOND)
+    run.send([call(7, trace_id=trace_id(9))], SECOND)
+    assert ("acme", "blue", "k1", "framework") in {cell[:4] for cell in run.cells()}
+
+
 def test_a_row_that_is_written_again_has_a_greater_version_also_by_a_clock_that_went_back() -> None:
     run = metered().send([call(1)])
     saved = run.saved()
