@@ -60,7 +60,8 @@ def observe(
     """
     lanes = spread_keys(settings.parallelism)
     gather = Batcher(settings.topic, settings.batch_bytes, settings.linger_ms)
-    laned = records.key_by(lambda row: lanes[row[3] % len(lanes)], key_type=Types.LONG())
+    # By offset too: producers fill one partition for a while, and then another.
+    laned = records.key_by(lambda row: lanes[(row[3] + row[4]) % len(lanes)], key_type=Types.LONG())
     batches = _named(laned.process(gather, output_type=BATCH), "batch")
     # Arrow IPC of RAW: ("spans.raw", 2, 41, "local", "", "", "traces", True, 1767225600000000000, b"\n\xa4"), ...
     observer = ObserveOperator(settings.limits, settings.buckets, prices)

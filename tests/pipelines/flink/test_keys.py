@@ -29,8 +29,14 @@ def test_more_keys_than_key_groups_are_refused(count):
         spread_keys(count)
 
 
-def test_key_groups_are_those_of_flink(jvm):
+def test_key_groups_are_those_that_flink_gives_to_the_keys_of_a_python_stream(jvm):
     assign = jvm.org.apache.flink.runtime.state.KeyGroupRangeAssignment.assignToKeyGroup
-    java_long = jvm.java.lang.Long.valueOf
+    selector = jvm.org.apache.flink.streaming.api.functions.python.KeyByKeySelector()
+
+    def group(key: int) -> int:
+        element = jvm.org.apache.flink.types.Row(2)
+        element.setField(0, jvm.java.lang.Long.valueOf(key))
+        return assign(selector.getKey(element), MAX_PARALLELISM)
+
     keys = [*spread_keys(MAX_PARALLELISM), 2**31 - 1, 2**31, 2**32 + 7, 2**62]
-    assert [key_group(key) for key in keys] == [assign(java_long(key), MAX_PARALLELISM) for key in keys]
+    assert [key_group(key) for key in keys] == [group(key) for key in keys]
