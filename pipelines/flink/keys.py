@@ -34,6 +34,11 @@ def key_group(key: int) -> int:
     return _murmur((62 + (key ^ (key >> 32))) & _MASK) % MAX_PARALLELISM
 
 
+def subtask_of(key: int, parallelism: int) -> int:
+    """The subtask that a non-negative LONG key falls to (KeyGroupRangeAssignment.computeOperatorIndexForKeyGroup)."""
+    return key_group(key) * parallelism // MAX_PARALLELISM
+
+
 def _murmur(code: int) -> int:
     """Flink's MathUtils.murmurHash of a Java int, given and computed as an unsigned one."""
     code = code * 0xCC9E2D51 & _MASK

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyflink.datastream import ProcessFunction, RuntimeContext
 
 from pipelines.flink.fold_operator import Element
+from pipelines.flink.gather import Gather
 from pipelines.flink.measures import Measures, StoreMeasures
 from pipelines.flink.ship import Shipped
 from pipelines.flink.task import begin_task, is_cancelled
@@ -18,6 +19,10 @@ from pipelines.sinks import RefusedRows, StoreSink
 from pipelines.store import StoreSettings
 from schemas.arrow import DEAD_LETTERS, from_ipc, to_ipc
 from transforms.isolate import isolate
+from transforms.segments import UnknownSchemaVersion
+
+GATHERED = "gathered"
+SCHEMA_VERSION = 1  # of an element in state: (version, table, Arrow IPC)
 
 
 class StoreWriter(Shipped, ProcessFunction):
@@ -29,8 +34,7 @@ class StoreWriter(Shipped, ProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         begin_task()
-        measures = StoreMeasures(Measures(runtime_context.get_metrics_group()), self._tables)
-        self._sink = StoreSink(self._store, measures, is_cancelled)
+        self._sink = _sink(self._store, self._tables, runtime_context)
 
     def process_element(self, value: Element, ctx: ProcessFunction.Context) -> Iterator[Element]:
         table, _bucket, rows = value
@@ -39,6 +43,57 @@ class StoreWriter(Shipped, ProcessFunction):
 
     def close(self) -> None:
         self._sink.close()
+
+
+class GatheringWriter(Gather):
+    """A StoreWriter for the small elements of many buckets: one insert for all rows of a table in a batch.
+
+    The tables of a batch are written in the order of `tables`.
+    """
+
+    state = GATHERED
+
+    def __init__(self, store: StoreSettings, tables: tuple[str, ...], batch_bytes: int, linger_ms: int) -> None:
+        super().__init__(batch_bytes, linger_ms)
+        self._store = store
+        self._tables = tables
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        super().open(runtime_context)
+        self._sink = _sink(self._store, self._tables, runtime_context)
+
+    def kept(self, value: Element) -> tuple[tuple, int]:
+        table, _bucket, rows = value
+        return (SCHEMA_VERSION, table, bytes(rows)), len(rows)
+
+    def sent(self, batch: list[tuple]) -> Iterator[Element]:
+        for table, ipc in united(batch, self._tables):
+            write(self._sink, table, ipc)
+        yield from ()
+
+    def close(self) -> None:
+        self._sink.close()
+
+
+def united(batch: list[tuple], tables: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """All rows of each table in `batch`, (version, table, Arrow IPC) each, in the order of `tables`.
+
+    Raises UnknownSchemaVersion.
+    """
+    parts: dict[str, list[bytes]] = {table: [] for table in tables}
+    for written_by, table, rows in batch:
+        if written_by != SCHEMA_VERSION:
+            raise UnknownSchemaVersion(f"state has schema version {written_by}, this code reads {SCHEMA_VERSION}")
+        parts.setdefault(table, []).append(rows)
+    for table, found in parts.items():
+        if len(found) == 1:
+            yield table, found[0]
+        elif found:
+            yield table, to_ipc(pa.concat_tables([from_ipc(rows) for rows in found]).combine_chunks())
+
+
+def _sink(store: StoreSettings, tables: tuple[str, ...], context: RuntimeContext) -> StoreSink:
+    return StoreSink(store, StoreMeasures(Measures(context.get_metrics_group()), tables), is_cancelled)
 
 
 def write(sink: StoreSink, table: str, ipc: bytes) -> None:

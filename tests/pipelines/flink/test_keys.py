@@ -2,11 +2,11 @@ from collections import Counter
 
 import pytest
 
-from pipelines.flink.keys import MAX_PARALLELISM, key_group, spread_keys
+from pipelines.flink.keys import MAX_PARALLELISM, key_group, spread_keys, subtask_of
 
 
 def _loads(count: int, parallelism: int) -> list[int]:
-    load = Counter(key_group(key) * parallelism // MAX_PARALLELISM for key in spread_keys(count))
+    load = Counter(subtask_of(key, parallelism) for key in spread_keys(count))
     return [load[subtask] for subtask in range(parallelism)]
 
 
@@ -21,6 +21,11 @@ def test_keys_have_key_groups_of_their_own_and_spread_evenly(parallelism):
 @pytest.mark.parametrize("parallelism", [1, 2, 4, 8, 16, 32, 64, 128])
 def test_powers_of_two_spread_exactly(count, parallelism):
     assert max(_loads(count, parallelism)) == max(1, count // parallelism)
+
+
+@pytest.mark.parametrize("parallelism", (1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 48, 128))
+def test_as_many_keys_as_subtasks_have_one_subtask_each_in_order(parallelism):
+    assert [subtask_of(key, parallelism) for key in spread_keys(parallelism)] == list(range(parallelism))
 
 
 @pytest.mark.parametrize("count", [0, MAX_PARALLELISM + 1])
