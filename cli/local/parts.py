@@ -15,7 +15,7 @@ from pipelines.jars import JarError, fetch, jar_folder
 from pipelines.migrate import migrate as migrate_store
 from pipelines.store import StoreSettings, connect_creating
 from schemas.migrations import CLICKHOUSE, MigrationError
-from schemas.topics import SPANS
+from schemas.topics import BUDGET_LOG, SPANS
 from services.control.database import open_database
 from services.control.migrate import migrate as migrate_control
 
@@ -60,6 +60,7 @@ def observe(profile: Profile, broker: str, store_url: str) -> Child:
         "folder": str(profile.data / "observe"),
         "quiet_gap_s": profile.quiet_gap_s,
         "horizon_s": profile.horizon_s,
+        "budget_topic": BUDGET_LOG.name,
     }
     args = ["-m", "jobs.observe", "--local", "--settings", _write(profile, "observe", settings)]
     return _python("observe", args, profile, _BACKGROUND)
@@ -77,9 +78,10 @@ def _write(profile: Profile, name: str, settings: dict[str, object]) -> str:
 
 
 def topics(broker: str, say: Callable[[str], None]) -> None:
-    """Creates the topic of the log unless it is there, and says what an existing one has otherwise."""
-    for one in bring(Brokers(broker), SPANS).differences:
-        say(f"{SPANS.name} {one.setting} {one}")
+    """Creates the topics that are not there, and says what an existing one has otherwise."""
+    for topic in (SPANS, BUDGET_LOG):
+        for one in bring(Brokers(broker), topic).differences:
+            say(f"{topic.name} {one.setting} {one}")
 
 
 def migrate(control: str, store_url: str) -> None:

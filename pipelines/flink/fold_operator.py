@@ -63,7 +63,7 @@ class Segments(Mapping[str, bytes]):
 
 
 class FoldOperator(Shipped, KeyedProcessFunction):
-    """Element: (channel, bucket, rows as Arrow IPC). Emits (table, 0, rows as Arrow IPC), empty tables left out.
+    """Element: (channel, bucket, rows as Arrow IPC). Emits (table, its key, rows as Arrow IPC), empty tables left out.
 
     `make_fold` runs once in each task; it must be importable, not a closure of the job's script. What the fold says
     on the channel of one of `feeds` goes there by bucket.
@@ -102,11 +102,11 @@ class FoldOperator(Shipped, KeyedProcessFunction):
         bad = () if step.bad is None else (("dead_letters", step.bad),)
         for channel, found in step.out + bad:
             if found.num_rows:
-                yield from self._told(channel, found)
+                yield from self._told(channel, found, ctx)
 
-    def _told(self, channel: str, rows: pa.Table) -> Iterator:
+    def _told(self, channel: str, rows: pa.Table, ctx: Context) -> Iterator:
         if channel not in self._feeds:
-            yield channel, 0, to_ipc(rows)
+            yield channel, ctx.get_current_key(), to_ipc(rows)
             return
         for bucket, part in split_by_bucket(rows, self._feeds[channel].buckets_of(rows)):
             element = channel, bucket, to_ipc(part)

@@ -26,8 +26,17 @@ def spread_keys(count: int) -> tuple[int, ...]:
 
 
 def key_group(key: int) -> int:
-    """Flink's key group of a non-negative LONG key (KeyGroupRangeAssignment.assignToKeyGroup)."""
-    return _murmur((key ^ (key >> 32)) & _MASK) % MAX_PARALLELISM
+    """Flink's key group of a non-negative LONG key (KeyGroupRangeAssignment.assignToKeyGroup).
+
+    PyFlink keys a stream by a Row of one field, of kind INSERT, whose hash code is 31 + 31 + that of the key
+    (RowUtils.deepHashCodeRow).
+    """
+    return _murmur((62 + (key ^ (key >> 32))) & _MASK) % MAX_PARALLELISM
+
+
+def subtask_of(key: int, parallelism: int) -> int:
+    """The subtask that a non-negative LONG key falls to (KeyGroupRangeAssignment.computeOperatorIndexForKeyGroup)."""
+    return key_group(key) * parallelism // MAX_PARALLELISM
 
 
 def _murmur(code: int) -> int:

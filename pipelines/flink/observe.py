@@ -3,7 +3,8 @@
 What reaches the store in which order matters twice: the `requests` row of a record says that its spans are
 queryable, so it follows them through the same sink task; and the changes of metrics follow the `usage` rows that they
 are about, so that the store can count a minute anew when it is asked to. `traces` and `usage` have a task of their own,
-so that neither waits for the other; inserting waits for the store without the interpreter's lock.
+so that neither waits for the other; inserting waits for the store without the interpreter's lock. It gathers what the
+buckets of its subtask say in one tick: an insert of each bucket's few rows costs the store three times as much.
 
 Each task thread runs one Python operator (`task.py`): `batch` and `observe` are fused into one by PyFlink, and
 what follows a Python operator is not chained to it.
@@ -17,14 +18,14 @@ from pyflink.common import Types
 from pyflink.datastream import DataStream, OutputTag, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
-from pipelines.flink import batcher, fold_operator
+from pipelines.flink import batcher, fold_operator, sink
 from pipelines.flink.batcher import BATCH, Batcher
 from pipelines.flink.charges import feed_budgets
 from pipelines.flink.fold_operator import ELEMENT, Feed, FoldOperator
-from pipelines.flink.keys import MAX_PARALLELISM, spread_keys
+from pipelines.flink.keys import MAX_PARALLELISM, spread_keys, subtask_of
 from pipelines.flink.observe_operator import SKELETONS, ObserveOperator
 from pipelines.flink.settings import ObserveSettings
-from pipelines.flink.sink import StoreWriter
+from pipelines.flink.sink import GatheringWriter, StoreWriter
 from pipelines.flink.source import group_of, kafka_records
 from pipelines.stateless import FACTS
 from pipelines.store import StoreSettings
@@ -48,7 +49,9 @@ STATES = {
     "batch": {batcher.RECORDS: batcher.SCHEMA_VERSION},
     "assemble": {fold_operator.SEGMENTS: segments.SCHEMA_VERSION},
     "bill": {fold_operator.SEGMENTS: segments.SCHEMA_VERSION},
+    "write-traces": {sink.GATHERED: sink.SCHEMA_VERSION},
     "metrics": {fold_operator.SEGMENTS: segments.SCHEMA_VERSION},
+    "write-metrics": {sink.GATHERED: sink.SCHEMA_VERSION},
 }
 
 
@@ -60,12 +63,14 @@ def build(env: StreamExecutionEnvironment, settings: ObserveSettings) -> None:
     records = kafka_records(tables, settings.brokers, settings.topic, group_of("observe"), settings.kafka)
     # Row(body=b"\n\xa4...", headers={"org": b"local", "signal": b"traces"}, 1767225600000, 2, 41)
     facts, folded = observe(records, settings, settings.store)
-    _written(facts, StoreWriter(settings.store, FACTS), "write facts")
-    passed = (CHANGES.tag_id, LEDGER.tag_id) if settings.budget_topic else (CHANGES.tag_id,)
-    stored = _written(folded, StoreWriter(settings.store, FOLDED, passed), "write traces")
+    written = facts.process(StoreWriter(settings.store, FACTS), output_type=ELEMENT)
+    _named(written, "write facts").disable_chaining()
+    changes = Feed(CHANGES.tag_id, partial(org_buckets, buckets=settings.buckets))
+    ledger = (Feed(LEDGER.tag_id, partial(org_buckets, buckets=1)),) if settings.budget_topic else ()
+    stored = _gathered(folded, FOLDED, "write traces", settings, changes, *ledger)
     # ("changes", 2, Arrow IPC of those METRIC_CHANGES whose organisation belongs to bucket 2)
     series = metrics(stored.get_side_output(CHANGES).disable_chaining(), settings)
-    _written(series, StoreWriter(settings.store, METRICS), "write metrics")
+    _gathered(series, METRICS, "write metrics", settings)
     if settings.budget_topic:
         feed_budgets(tables, stored.get_side_output(LEDGER), settings)
 
@@ -79,7 +84,8 @@ def observe(
     """
     lanes = spread_keys(settings.parallelism)
     gather = Batcher(settings.topic, settings.batch_bytes, settings.linger_ms)
-    laned = records.key_by(lambda row: lanes[row[3] % len(lanes)], key_type=Types.LONG())
+    # By offset too: producers fill one partition for a while, and then another.
+    laned = records.key_by(lambda row: lanes[(row[3] + row[4]) % len(lanes)], key_type=Types.LONG())
     batches = _named(laned.process(gather, output_type=BATCH), "batch")
     # Arrow IPC of RAW: ("spans.raw", 2, 41, "local", "", "", "traces", True, 1767225600000000000, b"\n\xa4"), ...
     observer = ObserveOperator(settings.limits, settings.buckets, prices)
@@ -89,22 +95,21 @@ def observe(
     # ("skeletons", 3, Arrow IPC of those SKELETONS that belong to bucket 3)
     assemble = partial(make_assemble, assemble_settings(settings))
     calls = Feed(CLAIMS.tag_id, partial(call_buckets, buckets=settings.buckets))
-    changes = Feed(CHANGES.tag_id, partial(org_buckets, buckets=settings.buckets), aside=False)
-    assembled = _folded(skeletons, FoldOperator(assemble, calls, changes), "assemble", settings.buckets)
-    # ("traces", 0, Arrow IPC of TRACES), ("usage", 0, Arrow IPC of USAGE), ("changes", 2, Arrow IPC of METRIC_CHANGES)
+    assembled = _folded(skeletons, FoldOperator(assemble, calls), "assemble", settings.buckets)
+    # ("traces", 0, Arrow IPC of TRACES), ("usage", 0, Arrow IPC of USAGE), ("changes", 0, Arrow IPC of METRIC_CHANGES)
     claims = assembled.get_side_output(CLAIMS).disable_chaining()
     # ("claims", 1, Arrow IPC of those CLAIMS whose call belongs to bucket 1)
-    bill = partial(make_bill, bill_settings(settings))
-    billed = _folded(claims, FoldOperator(bill, changes), "bill", settings.buckets)
-    # ("usage", 0, Arrow IPC of USAGE): what was billed by several traces, taken back; ("changes", ...) of it
+    billed = _folded(claims, FoldOperator(partial(make_bill, bill_settings(settings))), "bill", settings.buckets)
+    # ("usage", 0, Arrow IPC of USAGE): what was billed by several traces, taken back
     return facts, assembled.union(billed)
 
 
 def metrics(changes: DataStream, settings: ObserveSettings) -> DataStream:
-    """From changes of metrics to one-minute series: ("metrics_1m", 0, Arrow IPC of METRICS), and now and then
-    ("recounts", 0, Arrow IPC of RECOUNTS), which concern the store alone."""
+    """From changes of metrics to one-minute series: ("metrics_1m", 2, Arrow IPC of those METRICS whose organisation
+    belongs to bucket 2), and now and then ("recounts", 0, Arrow IPC of RECOUNTS), which concern the store alone."""
     make = MakeMetrics(metrics_settings(settings))
-    return _folded(changes, FoldOperator(make), "metrics", settings.buckets)
+    series = Feed(*METRICS, partial(org_buckets, buckets=settings.buckets), aside=False)
+    return _folded(changes, FoldOperator(make, series), "metrics", settings.buckets)
 
 
 def assemble_settings(settings: ObserveSettings) -> AssembleSettings:
@@ -141,8 +146,14 @@ class MakeMetrics:
         return make_metrics(self.settings, time.time_ns())
 
 
-def _written(rows: DataStream, writer: StoreWriter, name: str) -> DataStream:
-    return _named(rows.process(writer, output_type=ELEMENT), name).disable_chaining()
+def _gathered(
+    elements: DataStream, tables: tuple[str, ...], name: str, settings: ObserveSettings, *feeds: Feed
+) -> DataStream:
+    """Writes `tables`: all buckets of a subtask in one lane, that of the same subtask. Emits what `feeds` say."""
+    lanes = spread_keys(settings.parallelism)
+    laned = elements.key_by(lambda element: lanes[subtask_of(element[1], len(lanes))], key_type=Types.LONG())
+    writer = GatheringWriter(settings.store, tables, settings.batch_bytes, settings.linger_ms, *feeds)
+    return _named(laned.process(writer, output_type=ELEMENT), name).disable_chaining()
 
 
 def _folded(elements: DataStream, operator: FoldOperator, name: str, buckets: int) -> DataStream:

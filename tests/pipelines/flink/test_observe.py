@@ -36,6 +36,7 @@ def test_every_operator_of_ours_has_its_name_and_its_uid_and_runs_alone_in_its_t
         "Source: spans_raw[1] -> Calc[2] -> TableToDataStream -> _stream_key_by_map_operator",
         "_stream_key_by_map_operator",
         "_stream_key_by_map_operator",
+        "_stream_key_by_map_operator",
         "assemble",
         "batch, observe",
         "bill",

@@ -1,9 +1,12 @@
 import pyarrow as pa
 import pytest
 
-from pipelines.flink.sink import write
+from pipelines.flink.sink import GatheringWriter, united, write
 from pipelines.sinks import RefusedRows, StoreSink
-from schemas.arrow import DEAD_LETTERS, REQUESTS, from_ipc, to_ipc
+from pipelines.store import StoreSettings
+from schemas.arrow import DEAD_LETTERS, REQUESTS, USAGE, from_ipc, to_ipc
+from tests.pipelines.flink.fakes import FakeContext, FakeGroup, FakeRuntime
+from transforms.segments import UnknownSchemaVersion
 
 
 class PickySink(StoreSink):
@@ -70,3 +73,46 @@ def test_dead_letters_that_the_store_refuses_stop_the_job():
     sink = PickySink("bad", tables=("requests", "dead_letters"))
     with pytest.raises(RefusedRows):
         write(sink, "requests", _requests("bad"))
+
+
+class _Runtime(FakeRuntime):
+    def get_metrics_group(self):
+        return FakeGroup()
+
+
+def _gathering(runtime, sink, batch_bytes=2**20):
+    writer = GatheringWriter(StoreSettings("http://127.0.0.1:9"), ("usage", "requests"), batch_bytes, 200)
+    writer.open(runtime)
+    writer._sink.close()
+    writer._sink = sink
+    return writer
+
+
+def test_what_many_buckets_say_within_the_linger_time_is_one_insert_a_table_in_the_order_of_the_tables():
+    sink, ctx = PickySink(), FakeContext(now_ms=5_000)
+    writer = _gathering(_Runtime(), sink)
+    for bucket, org in enumerate(("a", "b", "c")):
+        list(writer.process_element(("requests", bucket, _requests(org)), ctx))
+        list(writer.process_element(("usage", bucket, to_ipc(USAGE.empty_table())), ctx))
+    assert sink.taken == []
+    ctx.advance(5_200, writer.on_timer)
+    assert [table for table, _ in sink.taken] == ["usage", "requests"]
+    assert sink.taken[1][1]["org"].to_pylist() == ["a", "b", "c"]
+    ctx.advance(9_000, writer.on_timer)
+    assert len(sink.taken) == 2
+
+
+def test_what_was_gathered_when_the_task_died_is_written_by_the_next_one():
+    runtime, sink, ctx = _Runtime(), PickySink(), FakeContext(now_ms=5_000)
+    list(_gathering(runtime, PickySink()).process_element(("requests", 0, _requests("a")), ctx))
+    ctx.advance(6_000, _gathering(runtime, sink).on_timer)
+    assert [rows["org"].to_pylist() for _, rows in sink.taken] == [["a"]]
+
+
+def test_gathered_elements_of_a_table_that_nobody_announced_are_written_too():
+    assert dict(united([(1, "requests", _requests("a"))], ("usage",))) == {"requests": _requests("a")}
+
+
+def test_gathered_elements_of_another_schema_version_are_refused():
+    with pytest.raises(UnknownSchemaVersion, match="schema version 2"):
+        list(united([(2, "requests", _requests("a"))], ("requests",)))
