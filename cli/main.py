@@ -13,6 +13,7 @@ from cli.commands import (
     explain,
     jobs,
     keys,
+    metrics,
     migrate,
     orgs,
     prices,
@@ -41,6 +42,7 @@ commands.add_typer(contexts.commands, name="context")
 commands.add_typer(orgs.commands, name="org")
 commands.add_typer(keys.commands, name="key")
 commands.add_typer(prices.commands, name="price")
+commands.add_typer(metrics.commands, name="metrics")
 
 
 @commands.callback()

@@ -8,12 +8,12 @@ import pytest
 from integration_tests.product import spanmill
 
 ROOT = Path(__file__).parent.parent
-TABLES, README, OPERATIONS = (
-    (ROOT / name).read_text() for name in ("docs/tables.md", "README.md", "docs/operations.md")
+TABLES, METRICS, README, OPERATIONS = (
+    (ROOT / name).read_text() for name in ("docs/tables.md", "docs/metrics.md", "README.md", "docs/operations.md")
 )
 STATEMENTS = [
     statement.strip()
-    for block in re.findall(r"```sql\n(.*?)```", TABLES, re.DOTALL)
+    for block in re.findall(r"```sql\n(.*?)```", TABLES + METRICS, re.DOTALL)
     for statement in re.sub(r"^--.*\n", "", block, flags=re.MULTILINE).split(";")
     if statement.strip()
 ]
@@ -21,7 +21,7 @@ QUERIES = re.findall(r'spanmill sql "([^"]+)"', TABLES + README + OPERATIONS)
 
 
 def test_the_documents_show_queries():
-    assert len(STATEMENTS) >= 5
+    assert len(STATEMENTS) >= 9
     assert len(QUERIES) >= 3
 
 

@@ -6,6 +6,7 @@ becomes a row of zeros. Versions are above those of the fold over metrics, and g
 """
 
 from collections.abc import Iterable
+from datetime import date
 
 from schemas.arrow import MEASURES, METRICS, SERIES
 from schemas.limits import LIMITS
@@ -155,6 +156,21 @@ def recount_statement(cells: Iterable[tuple[str, int]]) -> str:
     texts = (f"({_quoted(org)}, {minute})" for org, minute in cells)
     pairs = f"SELECT arrayJoin([{', '.join(texts)}]) AS cell"
     return _STATEMENT.format(asked=f"(SELECT cell.1 AS org, toDateTime(cell.2, 'UTC') AS minute FROM ({pairs}))")
+
+
+def day_statement(day: date) -> str:
+    """The statement for the minutes of a day (UTC; 1970-01-01: times out of range) that began an hour ago or earlier.
+
+    The job holds those of the last hour: what is counted here stands above what it writes.
+    """
+    of_day = f"WHERE day = toDate({_quoted(day.isoformat())})"
+    found = (
+        f"SELECT org, {_OF_USAGE} AS minute FROM usage_data {of_day}"
+        f" UNION ALL SELECT org, {_OF_SPAN} AS minute FROM spans_data {of_day} AND {_ERROR}"
+    )
+    return _STATEMENT.format(
+        asked=f"(SELECT DISTINCT org, minute FROM ({found}) WHERE minute <= now() - INTERVAL 1 HOUR)"
+    )
 
 
 def _quoted(text: str) -> str:

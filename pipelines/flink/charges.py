@@ -51,6 +51,8 @@ class ChargeRecords(Shipped, ProcessFunction):
 def feed_budgets(tables: StreamTableEnvironment, usage: DataStream, settings: ObserveSettings) -> None:
     """Adds the feed behind `usage` to the graph of `tables`."""
     records = usage.process(ChargeRecords(), output_type=_RECORD).name("charges").uid("charges").disable_chaining()
+    # The operators of the sink need uids of their own, beside those of the source.
+    tables.get_config().set("table.exec.uid.format", "charges_<transformation>")
     options = kafka_options(settings.brokers, settings.kafka)
     tables.execute_sql(_TABLE.format(topic=settings.budget_topic.replace("'", "''"), options=options))
     columns = Schema.new_builder().column("k", DataTypes.BYTES()).column("v", DataTypes.BYTES()).build()

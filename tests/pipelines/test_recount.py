@@ -1,7 +1,9 @@
 """What the store counts of `usage` and `spans` against what the folds told of the same spans."""
 
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from pipelines.migrate import migrate
+from pipelines.recount import day_statement
 from pipelines.sinks import StoreSink
 from pipelines.store import connect_creating
 from schemas.arrow import METRICS, RAW, RECOUNTS, from_ipc, to_ipc
@@ -154,3 +157,26 @@ def test_the_quantile_of_sql_is_that_of_python_and_within_one_percent(store: Any
         " ORDER BY duration_ns"
     ).result_rows
     assert found == pytest.approx(exact[max(1, int(np.ceil(q * len(exact)))) - 1][0], rel=0.01)
+
+
+def test_past_days_are_counted_whole_from_the_ledger_alone(store: Any, told: Metered) -> None:
+    client, sink = store
+    _recount_all(sink, told)
+    before = _stored_rows(client)
+    client.command("TRUNCATE TABLE metrics_1m_data")
+    for (day,) in client.query(
+        "SELECT DISTINCT day FROM usage_data UNION DISTINCT SELECT day FROM spans_data"
+    ).result_rows:
+        client.command(day_statement(day))
+    assert _stored_rows(client) == before
+
+
+def test_the_queries_of_the_document_run_and_what_must_add_up_does(store: Any, told: Metered) -> None:
+    client, sink = store
+    _recount_all(sink, told)
+    document = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    [block] = re.findall(r"```sql\n(.*?)```", document, re.DOTALL)
+    statements = [text for text in re.sub(r"^--.*\n", "", block, flags=re.MULTILINE).split(";") if text.strip()]
+    slow, rates, others, differences = [client.query(text).result_rows for text in statements]
+    assert len(slow) > 10 and len(rates) > 1
+    assert others == differences == []

@@ -6,7 +6,7 @@ import pytest
 from pyflink.datastream import StreamExecutionEnvironment
 
 from pipelines.flink.local import configuration
-from pipelines.flink.observe import assemble_settings, bill_settings, build
+from pipelines.flink.observe import assemble_settings, bill_settings, build, metrics_settings
 from pipelines.flink.settings import load_local
 
 SPEC = Path(__file__).parents[3] / "jobs" / "observe.yaml"
@@ -33,18 +33,29 @@ def test_every_operator_of_ours_has_its_name_and_its_uid_and_runs_alone_in_its_t
     assert sorted(names) == [
         "Map",
         "Map",
+        "Map",
         "Source: spans_raw[1] -> Calc[2] -> TableToDataStream -> _stream_key_by_map_operator",
+        "_stream_key_by_map_operator",
         "_stream_key_by_map_operator",
         "_stream_key_by_map_operator",
         "_stream_key_by_map_operator",
         "assemble",
         "batch, observe",
         "bill",
+        "metrics, _stream_key_by_map_operator",
         "write facts",
+        "write metrics",
         "write traces",
     ]
     uids = {node.getTransformationUID() for node in graph.getStreamNodes().toArray()}
-    assert {"batch", "assemble", "bill", "write-facts", "write-traces"} <= uids
+    assert {"batch", "assemble", "bill", "metrics", "write-facts", "write-metrics", "write-traces"} <= uids
+
+
+def test_the_feed_of_budgets_is_there_where_it_is_asked_for(jvm, settings):
+    env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, 0))
+    build(env, settings.model_copy(update={"budget_topic": "budget.log"}))
+    graph: Any = env._generate_stream_graph(clear_transformations=True)
+    assert "charges" in [vertex.getName() for vertex in graph.getJobGraph().getVerticesAsArray()]
 
 
 def test_the_parallelism_reaches_every_task_and_the_key_groups_are_fixed(jvm, settings):
@@ -59,6 +70,11 @@ def test_the_fold_gets_the_times_of_the_settings(settings):
     fold = assemble_settings(settings)
     assert (fold.quiet_gap_ns, fold.horizon_ns, fold.tick_ns) == (5 * 10**9, 600 * 10**9, 10**9)
     assert fold.max_trace_spans == settings.limits.trace_spans
+
+
+def test_metrics_forget_a_minute_before_its_traces_are_forgotten(settings):
+    assert metrics_settings(settings).keep_ns == 480 * 10**9
+    assert metrics_settings(settings.model_copy(update={"horizon_s": 30})).keep_ns == 0
 
 
 def test_a_call_is_kept_longer_than_its_traces(settings):
