@@ -178,5 +178,5 @@ def test_the_queries_of_the_document_run_and_what_must_add_up_does(store: Any, t
     [block] = re.findall(r"```sql\n(.*?)```", document, re.DOTALL)
     statements = [text for text in re.sub(r"^--.*\n", "", block, flags=re.MULTILINE).split(";") if text.strip()]
     slow, rates, others, differences = [client.query(text).result_rows for text in statements]
-    assert len(slow) > 10 and len(rates) > 1
+    assert len(slow) > 10 and rates
     assert others == differences == []
