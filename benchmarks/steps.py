@@ -1,21 +1,25 @@
-"""The pure steps on one core: spans per second of each, and where the time of `observe` goes."""
+"""The pure steps: spans per second of CPU of each, and where the time of `observe` goes."""
 
 import cProfile
 import pstats
 import time
+from unittest.mock import patch
 
 import pyarrow as pa
 
 from benchmarks.embedded import Figure
 from benchmarks.traffic import SPANS_PER_REQUEST, requests, template
-from schemas.arrow import RAW
+from schemas.arrow import METRIC_CHANGES, RAW
 from schemas.limits import LIMITS
 from schemas.price_book import compile_book
+from transforms import evaluate
+from transforms.metrics.fold import MetricsSettings, make_metrics
 from transforms.observe import observe
-from transforms.step import apply
+from transforms.step import Fold, apply
 from transforms.traces import AssembleSettings, make_assemble
 
 REQUESTS_PER_BATCH, BATCHES = 50, 12
+_REPEATS = 5  # the least of them: other work on the machine only adds
 
 
 def _batch(number: int, templates: list) -> pa.Table:
@@ -30,20 +34,20 @@ def _batch(number: int, templates: list) -> pa.Table:
 
 
 def measure(say) -> list[Figure]:
-    """Times observe and assemble over batches of 4,950 spans, after one batch to warm up."""
+    """Times observe and the folds over batches of 4,950 spans, after one batch to warm up."""
     say("timing the pure steps")
     templates = [template(i) for i in range(8)]
     batches = [_batch(number, templates) for number in range(BATCHES)]
     book = compile_book()
     observe(batches[0], book, LIMITS, "benchmark")
     profile = cProfile.Profile()
-    began = time.perf_counter()
+    began = time.process_time()
     skeletons = [observe(batch, book, LIMITS, "benchmark").skeletons for batch in batches[1:]]
-    took = time.perf_counter() - began
+    took = time.process_time() - began
     profile.runcall(observe, batches[0], book, LIMITS, "benchmark")
     spans = SPANS_PER_REQUEST * REQUESTS_PER_BATCH * (BATCHES - 1)
     figures = [Figure("observe, one core", f"{spans / took:,.0f} spans/s"), *_shares(profile)]
-    return [*figures, _assemble(skeletons, spans)]
+    return [*figures, *_folds(skeletons, spans, took)]
 
 
 def _shares(profile: cProfile.Profile) -> list[Figure]:
@@ -56,10 +60,31 @@ def _shares(profile: cProfile.Profile) -> list[Figure]:
     return [Figure(f"  of it {name}", f"{value / whole:.0%}") for name, value in found.items()]
 
 
-def _assemble(skeletons: list[pa.Table], spans: int) -> Figure:
-    fold, state = make_assemble(AssembleSettings()), {}
-    began = time.perf_counter()
-    for number, rows in enumerate(skeletons):
-        step = fold(state, rows, time.time_ns() + number * 10**9)
+def _folds(skeletons: list[pa.Table], spans: int, observed_s: float) -> list[Figure]:
+    """The folds over traces and metrics; and what metrics add to all steps: their changes, and their own fold."""
+    now = time.time_ns()
+    bare, whole, metrics = [], [], []
+    for _ in range(_REPEATS):
+        with patch.object(evaluate, "changes_of", lambda block: (block.spans["shown"], METRIC_CHANGES.empty_table())):
+            bare.append(_run(make_assemble(AssembleSettings()), skeletons, now)[0])
+        took, out = _run(make_assemble(AssembleSettings()), skeletons, now)
+        whole.append(took)
+        changes = [rows for name, rows in out if name == "changes"]
+        metrics.append(_run(make_metrics(MetricsSettings(), now - 60 * 10**9), changes, now)[0])
+    bare_s, added = min(bare), min(whole) - min(bare) + min(metrics)
+    return [
+        Figure("assemble, one core", f"{spans / bare_s:,.0f} spans/s"),
+        Figure("metrics, one core", f"{spans / added:,.0f} spans/s"),
+        Figure("  added to observe and assemble", f"{added / (observed_s + bare_s):.1%}"),
+    ]
+
+
+def _run(fold: Fold, tables: list[pa.Table], now: int) -> tuple[float, list[tuple[str, pa.Table]]]:
+    """Seconds, and what was told: a tick for each of `tables`."""
+    state, out = {}, []
+    began = time.process_time()
+    for number, rows in enumerate(tables):
+        step = fold(state, rows, now + number * 10**9)
         state = apply(state, step.writes)
-    return Figure("assemble and bill, one core", f"{spans / (time.perf_counter() - began):,.0f} spans/s")
+        out += step.out
+    return time.process_time() - began, out
