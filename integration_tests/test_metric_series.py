@@ -75,6 +75,9 @@ def test_the_sums_of_metrics_are_those_of_the_ledger_whatever_happens(ground: Gr
     agree(ground)
     assert ground.number("SELECT sum(calls) FROM metrics_1m") > 400
 
+    # The store counts the minute in which the state began; the job counts the next.
+    begun = time.time()
+    wait_for(lambda: time.time() // 60 > begun // 60 and time.time() % 60 > 5, 70)
     second = requests(templates, 30, time.time_ns(), 2)
     ground.send(*second)
     wait_for(lambda: ground.number("SELECT count() FROM requests") > sent, 240)
@@ -85,9 +88,8 @@ def test_the_sums_of_metrics_are_those_of_the_ledger_whatever_happens(ground: Gr
     job.start()
     done(ground, sent := sent + len(second) + len(third) + 10)
     agree(ground)
-    assert (
-        ground.number("SELECT max(version) > 0 AND min(version) < bitShiftLeft(toUInt64(1), 63) FROM metrics_1m") == 1
-    )
+    counted_by_the_job = f"SELECT sum(calls) FROM metrics_1m WHERE version < {2**63}"
+    assert ground.number(counted_by_the_job) > 500
     _quantiles_agree(ground)
     job.end()
 

@@ -137,9 +137,10 @@ def _from_version_1(block: Block) -> Block:
     """What was told of its calls is what metrics show of them: their minutes are counted by the store."""
     call = block.sides["call"].with_columns(request_id=pl.lit("")).select(CALL)
     traces = block.traces.with_columns(pieced=pl.lit(False))
-    block = Block(traces, block.spans.with_columns(shown=pl.lit(0, pl.UInt8)), {**block.sides, "call": call})
-    spans = block.spans.with_columns(shown=pl.Series(shown(block)))
-    return replace(block, spans=spans.select(pl.all().exclude("shown", "fresh"), "shown", "fresh"))
+    after = block.spans.columns.index("told") + 1
+    spans = block.spans.insert_column(after, pl.zeros(block.spans.height, dtype=pl.UInt8, eager=True).alias("shown"))
+    block = Block(traces, spans, {**block.sides, "call": call})
+    return replace(block, spans=spans.with_columns(shown=pl.Series(shown(block))))
 
 
 def pack_tables(tables: Iterable[pl.DataFrame], compression: Literal["lz4", "zstd"]) -> bytes:

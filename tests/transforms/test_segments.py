@@ -1,3 +1,6 @@
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +10,7 @@ from polars.testing import assert_frame_equal
 from schemas.arrow import SKELETONS
 from tests.transforms.skeletons import call, skeleton, table, trace_id
 from transforms.blocks import SIDES, Block, from_skeletons
+from transforms.metrics.shown import ATTEMPT, BILLED, shown
 from transforms.segments import (
     CHUNKS_PER_INDEX,
     Head,
@@ -42,6 +46,26 @@ def test_rows_come_back_from_their_bytes() -> None:
     assert unpack_rows(pack_rows(table(ROWS)), SKELETONS).equals(table(ROWS))
 
 
+def test_a_block_of_version_1_shows_what_was_told_of_it() -> None:
+    now = block()
+    old = replace(
+        now,
+        traces=now.traces.drop("pieced"),
+        spans=now.spans.drop("shown"),
+        sides={**now.sides, "call": now.sides["call"].drop("request_id")},
+    )
+    back = unpack(b"\x01" + pack(old, "zstd")[1:])
+    assert back.traces.columns == now.traces.columns and back.spans.columns == now.spans.columns
+    assert back.sides["call"].columns == now.sides["call"].columns
+    assert back.spans["shown"].to_list() == shown(now).tolist()
+    assert set(back.spans["shown"].to_list()) == {0, BILLED | ATTEMPT}
+
+
+def test_rows_of_version_1_get_the_columns_that_it_had_not() -> None:
+    old = table(ROWS).drop_columns("request_id")
+    assert unpack_rows(b"\x01" + pack_rows(old)[1:], SKELETONS).equals(table(ROWS))
+
+
 def test_a_head_comes_back_from_its_bytes() -> None:
     head = Head(tick=7, wake=9, inbox=2, first=40, dues=np.array([11, 12]))
     back = read_head({"head": head.to_bytes()})
@@ -51,7 +75,8 @@ def test_a_head_comes_back_from_its_bytes() -> None:
 
 
 def test_state_of_another_version_is_refused() -> None:
-    for read, data in ((unpack, pack(block(), "lz4")), (unpack_rows, pack_rows(table(ROWS)))):
+    rows = partial(unpack_rows, schema=SKELETONS)
+    for read, data in ((unpack, pack(block(), "lz4")), (rows, pack_rows(table(ROWS)))):
         with pytest.raises(UnknownSchemaVersion, match="version 9, this code reads up to 2"):
             read(b"\x09" + data[1:])
     with pytest.raises(UnknownSchemaVersion):

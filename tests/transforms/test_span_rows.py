@@ -155,3 +155,12 @@ def test_equal_sightings_have_equal_versions_and_different_ones_do_not(book: Pri
     assert [row["version"] for row in again[1:]] == versions
     later = observe(raw([request(span(1, **sent))], received_at=NOW + 1), book, LIMITS, "")
     assert rows_of(later)[0]["version"] == versions[0]
+
+
+def test_the_request_id_of_a_reservation_is_kept_whatever_the_dialect(book: PriceBook):
+    asked = {"spanmill.request_id": "req-7"}
+    vercel = {"ai.operationId": "ai.generateText.doGenerate", "ai.model.id": "gpt-4o", "ai.model.provider": "openai"}
+    spans = span(1, attributes=CALL | asked), span(2, attributes=vercel | asked), span(3, attributes=asked), span(4)
+    observed = observe(raw([request(*spans)]), book, LIMITS, "")
+    assert [row["request_id"] for row in rows_of(observed)] == ["req-7", "req-7", "req-7", ""]
+    assert observed.skeletons["request_id"].to_pylist() == ["req-7", "req-7", "req-7", ""]
