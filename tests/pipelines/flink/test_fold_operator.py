@@ -1,6 +1,6 @@
 import pyarrow as pa
 
-from pipelines.flink.fold_operator import FoldOperator
+from pipelines.flink.fold_operator import Feed, FoldOperator
 from schemas.arrow import from_ipc, to_ipc
 from tests.pipelines.flink.fakes import FakeContext, FakeRuntime
 from transforms.step import Step
@@ -95,3 +95,21 @@ def test_a_wake_up_for_a_moment_that_has_passed_comes_later_not_at_once():
     operator, ctx = _opened(FakeRuntime(), lambda: lambda state, rows, now: Step(wake_at=now - SECOND)), FakeContext()
     list(operator.process_element(("skeletons", 7, to_ipc(_rows(1))), ctx))
     assert ctx.timers == {ctx.now_ms + 1}
+
+
+def test_what_a_fold_says_on_a_channel_of_its_own_goes_aside_or_along_by_bucket():
+    def fold(state, rows, now):
+        return Step(out=(("rows", rows), ("aside", rows), ("along", rows)))
+
+    def parity(rows):
+        return rows["n"].to_numpy() % 2
+
+    operator = FoldOperator(lambda: fold, Feed("aside", parity), Feed("along", parity, aside=False))
+    operator.open(FakeRuntime())
+    ctx = FakeContext(now_ms=5_000)
+    first, *rest = operator.process_element(("rows", 0, to_ipc(_rows(1, 2, 3))), ctx)
+    assert _told([first]) == [("rows", ctx.get_current_key(), [1, 2, 3])]
+    (tag, even), (_, odd), *along = rest
+    assert tag.tag_id == "aside"
+    assert _told([even, odd]) == [("aside", 0, [2]), ("aside", 1, [1, 3])]
+    assert _told(along) == [("along", 0, [2]), ("along", 1, [1, 3])]

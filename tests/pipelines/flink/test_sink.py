@@ -1,10 +1,12 @@
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.flink.fold_operator import Feed
 from pipelines.flink.sink import GatheringWriter, united, write
 from pipelines.sinks import RefusedRows, StoreSink
 from pipelines.store import StoreSettings
-from schemas.arrow import DEAD_LETTERS, REQUESTS, USAGE, from_ipc, to_ipc
+from schemas.arrow import DEAD_LETTERS, RECOUNTS, REQUESTS, USAGE, from_ipc, to_ipc
 from tests.pipelines.flink.fakes import FakeContext, FakeGroup, FakeRuntime
 from transforms.segments import UnknownSchemaVersion
 
@@ -116,3 +118,34 @@ def test_gathered_elements_of_a_table_that_nobody_announced_are_written_too():
 def test_gathered_elements_of_another_schema_version_are_refused():
     with pytest.raises(UnknownSchemaVersion, match="schema version 2"):
         list(united([(2, "requests", _requests("a"))], ("requests",)))
+
+
+def test_what_is_fed_to_others_comes_when_all_rows_of_its_batch_are_written_and_by_bucket():
+    sink, ctx = PickySink(), FakeContext(now_ms=5_000)
+    feed = Feed("requests", lambda rows: np.array([int(org == "b") for org in rows["org"].to_pylist()]))
+    writer = GatheringWriter(StoreSettings("http://127.0.0.1:9"), ("usage", "requests"), 2**20, 200, feed)
+    writer.open(_Runtime())
+    writer._sink.close()
+    writer._sink = sink
+    for org in ("a", "b", "c"):
+        list(writer.process_element(("requests", 0, _requests(org)), ctx))
+    told = []
+    for tag, (channel, bucket, rows) in writer.on_timer(5_200, ctx):
+        assert [table for table, _ in sink.taken] == ["requests"]
+        told.append((tag.tag_id, channel, bucket, from_ipc(rows)["org"].to_pylist()))
+    assert told == [("requests", "requests", 0, ["a", "c"]), ("requests", "requests", 1, ["b"])]
+
+
+def test_minutes_that_the_store_shall_count_are_given_to_it_behind_the_rows():
+    class Counting(PickySink):
+        def recount(self, cells):
+            self.taken.append(("recounts", cells))
+
+    sink, ctx = Counting(), FakeContext(now_ms=5_000)
+    writer = _gathering(_Runtime(), sink)
+    recounts = pa.table({"org": ["acme"], "minute": [60]}, schema=RECOUNTS)
+    list(writer.process_element(("recounts", 0, to_ipc(recounts)), ctx))
+    list(writer.process_element(("usage", 0, to_ipc(USAGE.empty_table())), ctx))
+    list(writer.on_timer(5_200, ctx))
+    assert [table for table, _ in sink.taken] == ["usage", "recounts"]
+    assert sink.taken[1][1].to_pylist() == [{"org": "acme", "minute": 60}]

@@ -1,0 +1,26 @@
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from schemas.arrow import CHARGES, USAGE
+from transforms.charges import charges
+
+ENTRY = {
+    "entry": "reversal", "entry_id": "e1", "call_id": "c1", "response_id": "r1", "request_id": "q1", "version": 7,
+    "time": datetime(2026, 3, 1, tzinfo=UTC), "input_tokens": -5, "output_tokens": None, "cost_nano": -9,
+}  # fmt: skip
+
+
+def test_budgets_hear_of_the_entries_of_each_organisation_apart() -> None:
+    rows = pa.Table.from_pylist([{"org": org, "team": org, **ENTRY} for org in ("b", "a", "b")], schema=USAGE)
+    told = dict(charges(rows))
+    assert {org: found.num_rows for org, found in told.items()} == {"a": 1, "b": 2}
+    [row] = told["a"].to_pylist()
+    assert told["a"].schema == CHARGES
+    assert (row["team"], row["entry_id"], row["request_id"], row["version"]) == ("a", "e1", "q1", 7)
+    assert (row["input_tokens"], row["output_tokens"], row["cost_nano"]) == (-5, None, -9)
+    assert row["time"] == int(datetime(2026, 3, 1, tzinfo=UTC).timestamp()) * 10**9
+
+
+def test_no_entries_say_nothing() -> None:
+    assert list(charges(USAGE.empty_table())) == []
