@@ -1,5 +1,7 @@
 """`make bench-cluster`: Kafka to tables on a Flink session cluster, one core against two, recovery, upgrade.
 
+Where the time goes is told three times: the pure steps on one core, the operators' busy time, the processes' CPU.
+
 Broker, TaskManagers and store share this machine: compare ratios of one run, and read rates as a lower bound.
 """
 
@@ -17,6 +19,7 @@ from pathlib import Path
 import psutil
 from confluent_kafka import Producer
 
+from benchmarks import steps
 from benchmarks.embedded import Figure
 from benchmarks.traffic import SPANS_PER_REQUEST, requests, template
 from cli.client import connect, rows
@@ -27,6 +30,8 @@ from cli.local.profile import ClusterProfile, Running
 
 WARM_UP, FULL_SPEED = 400, 4_000  # requests
 STEADY_RATE = 10.0  # requests a second while something happens
+# Vertices of the graph of which the time is told; "write ..." waits for the store's inserts.
+_OPERATORS = ("batch, observe", "assemble", "bill", "write facts", "write traces")
 _HEADERS = {"org": b"local", "team": b"", "key_id": b"", "signal": b"traces", "redact": b"0"}
 _SPANMILL = [sys.executable, "-c", "from cli.main import app; app()"]
 
@@ -129,6 +134,14 @@ def full_speed(folder: Path, running: Running, feed: Feed, parallelism: int) -> 
         for part in after
         if after[part] - before[part] > 0.5
     ]
+    rest = FlinkRest(running.flink)
+    [live] = rest.running("observe")
+    worked_off = FULL_SPEED * SPANS_PER_REQUEST
+    figures += [
+        Figure(f"{name}: busy time of {vertex}", f"{busy / worked_off * 1e3:,.1f} µs/span")
+        for vertex, busy in rest.busy_ms(live).items()
+        if vertex in _OPERATORS
+    ]
     return figures, rate
 
 
@@ -193,6 +206,7 @@ def main() -> None:
         folder = Path(name)
         with cluster(folder, 3) as running:
             feed = Feed(running)
+            _print(steps.measure(say))
             one, slow = full_speed(folder, running, feed, 1)
             two, fast = full_speed(folder, running, feed, 2)
             _print([*one, *two, Figure("growth from one core to two", f"{fast / slow:.2f}"), *state(running)])

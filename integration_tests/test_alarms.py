@@ -10,9 +10,14 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy" / "prometheus"
-ALARMS = {
-    rule["alert"]: rule for group in YAML(typ="safe").load(DEPLOY / "alerts.yaml")["groups"] for rule in group["rules"]
-}
+
+
+def _alarms(file: str) -> dict[str, dict[str, Any]]:
+    groups = YAML(typ="safe").load(DEPLOY / file)["groups"]
+    return {rule["alert"]: rule for group in groups for rule in group["rules"] if "alert" in rule}
+
+
+ALARMS = _alarms("alerts.yaml")
 
 _SPANS = 'flink_taskmanager_job_task_operator_spanmill_signal_status_items{job_name="observe",signal="traces"'
 RECEIVED = 'llmops_gateway_spans_received_total{instance="g1",org="acme"}'
@@ -136,7 +141,8 @@ def _firing(alarm: str) -> str:
 
 
 def test_promtool_finds_nothing_wrong_with_the_rules_the_alarms_and_the_example(tmp_path):
-    for command in (["rules", DEPLOY / "rules.yaml", DEPLOY / "alerts.yaml"], ["config", DEPLOY / "prometheus.yaml"]):
+    rules = [DEPLOY / name for name in ("rules.yaml", "objectives.yaml", "alerts.yaml")]
+    for command in (["rules", *rules], ["config", DEPLOY / "prometheus.yaml"]):
         done = subprocess.run(["promtool", "check", *map(str, command)], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -160,7 +166,7 @@ def test_an_alarm_comes_when_it_should(alarm, tmp_path):
 def test_every_alarm_names_a_runbook_that_the_operations_guide_has():
     headings = re.findall(r"^#+ (.*)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
     anchors = {f"docs/operations.md#{heading.lower().replace(' ', '-')}" for heading in headings}
-    for name, rule in ALARMS.items():
+    for name, rule in (ALARMS | _alarms("objectives.yaml")).items():
         assert rule["annotations"]["runbook"] in anchors, name
         assert rule["annotations"]["summary"], name
         assert rule["labels"]["severity"] in ("page", "ticket", "scaling"), name

@@ -86,6 +86,14 @@ class FlinkRest:
         subtasks = [task for vertex in vertices for task in self._get(f"/jobs/{job}/vertices/{vertex}")["subtasks"]]
         return sorted({task["taskmanager-id"] for task in subtasks})
 
+    def busy_ms(self, job: str) -> dict[str, float]:
+        """ms that each vertex of the graph was busy since the job was submitted, all subtasks together."""
+        found = {}
+        for vertex in self._get(f"/jobs/{job}")["vertices"]:
+            subtasks = self._get(f"/jobs/{job}/vertices/{vertex['id']}")["subtasks"]
+            found[vertex["name"]] = sum(task["metrics"]["accumulated-busy-time"] for task in subtasks)
+        return found
+
     def savepoint(self, job: str, folder: str, timeout: float) -> str:
         """Takes a savepoint of a running job; its URI."""
         body = {"cancel-job": False, "target-directory": folder, "formatType": "CANONICAL"}
