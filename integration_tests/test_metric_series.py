@@ -132,7 +132,7 @@ def _budgets_heard_of_every_entry(ground: Ground) -> None:
         message = consumer.poll(1.0)
         if message is None or message.error():
             continue
-        for event in EventBatch.FromString(message.value()).events:
+        for event in EventBatch.FromString(message.value() or b"").events:
             assert message.key() == event.org.encode()
             rows = from_ipc(event.charges.rows)
             for entry, version in zip(rows["entry_id"].to_pylist(), rows["version"].to_pylist(), strict=True):

@@ -82,8 +82,8 @@ class _Runtime(FakeRuntime):
         return FakeGroup()
 
 
-def _gathering(runtime, sink, batch_bytes=2**20):
-    writer = GatheringWriter(StoreSettings("http://127.0.0.1:9"), ("usage", "requests"), batch_bytes, 200)
+def _gathering(runtime, sink, *feeds, batch_bytes=2**20):
+    writer = GatheringWriter(StoreSettings("http://127.0.0.1:9"), ("usage", "requests"), batch_bytes, 200, *feeds)
     writer.open(runtime)
     writer._sink.close()
     writer._sink = sink
@@ -123,10 +123,7 @@ def test_gathered_elements_of_another_schema_version_are_refused():
 def test_what_is_fed_to_others_comes_when_all_rows_of_its_batch_are_written_and_by_bucket():
     sink, ctx = PickySink(), FakeContext(now_ms=5_000)
     feed = Feed("requests", lambda rows: np.array([int(org == "b") for org in rows["org"].to_pylist()]))
-    writer = GatheringWriter(StoreSettings("http://127.0.0.1:9"), ("usage", "requests"), 2**20, 200, feed)
-    writer.open(_Runtime())
-    writer._sink.close()
-    writer._sink = sink
+    writer = _gathering(_Runtime(), sink, feed)
     for org in ("a", "b", "c"):
         list(writer.process_element(("requests", 0, _requests(org)), ctx))
     told = []
