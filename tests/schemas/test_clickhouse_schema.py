@@ -150,6 +150,8 @@ def test_a_row_comes_back_as_it_was_written(client: Client, sink: StoreSink, org
 
 
 def _sample(kind: pa.DataType) -> Any:
+    if kind == HISTOGRAM:
+        return [(-7, 1), (640, 2)]
     if pa.types.is_map(kind):
         return [("k", "v"), ("empty", "")]
     if pa.types.is_list(kind):
@@ -203,7 +205,9 @@ def test_a_batch_may_hold_all_days_that_the_limits_allow(client: Client, sink: S
     assert _rows(client, "SELECT uniqExact(day) FROM spans WHERE org = {o:String}", o=org) == [(33,)]
 
 
-@pytest.mark.parametrize("table", ["messages", "span_logs", "requests", "dead_letters", "usage", "traces"])
+@pytest.mark.parametrize(
+    "table", ["messages", "span_logs", "requests", "dead_letters", "usage", "traces", "metrics_1m"]
+)
 def test_a_batch_written_again_is_counted_once(client: Client, sink: StoreSink, org: str, table: str):
     key = {"topic": org} if table == "requests" else {"org": org}
     for _ in range(3):
