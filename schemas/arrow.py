@@ -448,6 +448,30 @@ METRIC_CHANGES = pa.schema(
 # Minutes that the store must count anew from `usage` and `spans`.
 RECOUNTS = pa.schema([("org", TEXT), ("minute", pa.int64())])  # UTC s of its start
 
+# What changed of an incident of an alert rule, or that it goes on: the topic `alerts`.
+INCIDENTS = pa.schema(
+    [
+        ("org", TEXT),
+        ("incident_id", TEXT),  # hash of organisation, rule, series and the minute in which it began
+        ("rule", TEXT),  # group/name
+        ("kind", TEXT),
+        ("state", TEXT),  # pending | firing | ok (was pending) | resolved
+        ("renewed", pa.bool_()),  # it was firing before: said again, so that its end is noticed if nothing is said
+        ("labels", TEXT),  # JSON: the dimensions that the rule groups by and their values
+        ("value", pa.float64()),  # in `unit`; NULL where nothing can be said
+        ("threshold", pa.float64()),  # NULL of an anomaly
+        ("unit", TEXT),  # nano_dollars | ns | minutes | share | ''
+        ("text", TEXT),  # for people
+        ("severity", TEXT),
+        ("summary", TEXT),
+        ("runbook", TEXT),
+        ("receivers", NAMES),
+        ("started_at", pa.int64()),  # UTC ns, of the minute in which it began
+        ("at", pa.int64()),  # UTC ns, the end of the minute that made it so
+        ("valid_until", pa.int64()),  # UTC ns: not heard of until then, it is to be taken for gone
+    ]
+)
+
 # What the sink writes, by table name.
 TABLES: dict[str, pa.Schema] = {
     "spans": SPANS,

@@ -1,0 +1,1 @@
+"""Alerts: rules over one-minute series, judged in the stream."""
