@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.commands import (
+    alerts,
     cluster,
     contexts,
     demo,
@@ -43,6 +44,7 @@ commands.add_typer(orgs.commands, name="org")
 commands.add_typer(keys.commands, name="key")
 commands.add_typer(prices.commands, name="price")
 commands.add_typer(metrics.commands, name="metrics")
+commands.add_typer(alerts.commands, name="alert")
 
 
 @commands.callback()

@@ -2,22 +2,19 @@
 
 import time
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
-import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from pipelines.price_store import publish_book, read_entries
-from pipelines.store import StoreSettings, StoreUnreachable
+from pipelines.store import StoreSettings, StoreUnreachable, connect_impatient
 from schemas.price_book import PriceBook
 from schemas.prices.contracts import Entry
 from transforms.contracts import with_contracts
 
 # Less than LEAD_NS: an entry holds for what is received so long after it was written, and has been read until then.
 EVERY_NS = 5 * 10**9
-# Reading must not hold up a job for long: what was read last is good enough.
-_CONNECT_S, _ANSWER_S, _PAUSE_S = 1, 2, 0.2
+_PAUSE_S = 0.2
 
 
 class PriceFeed:
@@ -72,7 +69,7 @@ class PriceFeed:
     def _read(self) -> bool:
         """Whether the contracts could be read."""
         try:
-            self._client = self._client or self._connect()
+            self._client = self._client or connect_impatient(self._store)
             entries = read_entries(self._client)
             if self._entries is None:
                 publish_book(self._client, self._default)
@@ -85,18 +82,3 @@ class PriceFeed:
             self.close()
             return False
         return True
-
-    def _connect(self) -> Client:
-        address = urlsplit(self._store.url)
-        return clickhouse_connect.get_client(
-            host=address.hostname,
-            port=address.port,
-            interface=address.scheme,
-            username=self._store.user,
-            password=self._store.password,
-            database=self._store.database,
-            autogenerate_session_id=False,
-            connect_timeout=_CONNECT_S,
-            send_receive_timeout=_ANSWER_S,
-            query_retries=0,
-        )

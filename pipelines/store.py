@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import clickhouse_connect
@@ -23,8 +24,8 @@ class StoreSettings:
     database: str = "spanmill"
 
 
-def connect(settings: StoreSettings) -> Client:
-    """A client whose statements run in the database, which has to exist.
+def connect(settings: StoreSettings, **options: Any) -> Client:
+    """A client whose statements run in the database, which has to exist. options: clickhouse_connect's.
 
     It keeps no session, so several threads may use it. Raises clickhouse_connect's OperationalError when the
     store does not answer, DatabaseError when it refuses.
@@ -38,7 +39,13 @@ def connect(settings: StoreSettings) -> Client:
         password=settings.password,
         database=settings.database,
         autogenerate_session_id=False,
+        **options,
     )
+
+
+def connect_impatient(settings: StoreSettings) -> Client:
+    """For what a job asks again and again: it must not be held up for long, what was read last is good enough."""
+    return connect(settings, connect_timeout=1, send_receive_timeout=2, query_retries=0)
 
 
 def connect_creating(settings: StoreSettings) -> Client:

@@ -54,3 +54,62 @@ job_locks = sa.Table(
     sa.Column("taken_at", sa.BigInteger, nullable=False),
     sa.Column("expires_at", sa.BigInteger, nullable=False),
 )
+
+alert_sets = sa.Table(
+    "alert_sets",
+    metadata,
+    sa.Column("org", sa.String(63), sa.ForeignKey("organisations.org"), primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("actor", sa.String(255), nullable=False),
+    sa.Column("changed_at", sa.BigInteger, nullable=False),
+)
+
+alert_receivers = sa.Table(
+    "alert_receivers",
+    metadata,
+    sa.Column("org", sa.String(63), sa.ForeignKey("organisations.org"), primary_key=True),
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("kind", sa.String(15), nullable=False),
+    sa.Column("settings", sa.Text, nullable=False),
+    sa.Column("secret", sa.Text, nullable=False),
+)
+
+alert_incidents = sa.Table(
+    "alert_incidents",
+    metadata,
+    sa.Column("incident_id", sa.String(63), primary_key=True),
+    sa.Column("org", sa.String(63), nullable=False),
+    sa.Column("rule", sa.String(127), nullable=False),
+    sa.Column("state", sa.String(15), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("started_at", sa.BigInteger, nullable=False),
+    sa.Column("changed_at", sa.BigInteger, nullable=False),
+    sa.Column("valid_until", sa.BigInteger, nullable=False),
+)
+
+alert_deliveries = sa.Table(
+    "alert_deliveries",
+    metadata,
+    sa.Column("incident_id", sa.String(63), primary_key=True),
+    sa.Column("state", sa.String(15), primary_key=True),
+    sa.Column("receiver", sa.String(63), primary_key=True),
+    sa.Column("org", sa.String(63), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("status", sa.String(15), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("next_at", sa.BigInteger, nullable=False),
+    sa.Column("done_at", sa.BigInteger),
+)
+
+alert_silences = sa.Table(
+    "alert_silences",
+    metadata,
+    sa.Column("org", sa.String(63), primary_key=True),
+    sa.Column("rule", sa.String(127), primary_key=True),
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("actor", sa.String(255), nullable=False),
+)

@@ -32,6 +32,19 @@ class Receiver:
     secret: str = field(default="", repr=False)
 
 
+def as_given(one: Receiver) -> dict[str, Any]:
+    """`one` as a rules file gives it, with its secret."""
+    match one.kind:
+        case ReceiverKind.WEBHOOK:
+            return {"name": one.name, "webhook": {"url": one.settings["url"], "secret": one.secret}}
+        case ReceiverKind.ALERTMANAGER:
+            return {"name": one.name, "alertmanager": {"url": one.settings["url"]}}
+        case ReceiverKind.EMAIL:
+            return {"name": one.name, "email": list(one.settings["to"])}
+        case ReceiverKind.CHAT:
+            return {"name": one.name, "chat": one.secret}
+
+
 def read_receivers(given: Any, faults: list[str]) -> tuple[Receiver, ...]:
     """The field `receivers` of a file; what is wrong goes to `faults`."""
     if given is None:

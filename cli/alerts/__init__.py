@@ -1,0 +1,1 @@
+"""Rules files, and what the commands show of alerts."""
