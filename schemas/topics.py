@@ -48,3 +48,6 @@ BUDGET_LOG = Topic("budget.log", retention_ms=-1)
 # Both can be derived again from the log, so that they need not wait for a disk.
 BUDGET_REPLIES = Topic("budget.replies", retention_ms=3_600_000, flush=False)
 BUDGET_EVENTS = Topic("budget.events", flush=False)
+
+# What changed of incidents, CloudEvents by organisation.
+ALERTS = Topic("alerts", flush=False)

@@ -1,4 +1,4 @@
-"""The cluster profile on one machine: Kafka, a Flink session cluster, the store, Postgres, the gateway."""
+"""The cluster profile on one machine: Kafka, a Flink session cluster, the store, Postgres, the gateway, the notifier."""
 
 from collections.abc import Sequence
 
@@ -49,8 +49,10 @@ class Cluster(Supervisor):
         parts.migrate(postgres.url, f"http://127.0.0.1:{store_port}")
         http_port, grpc_port = ports.get("http", profile.http_port), ports.get("grpc", profile.grpc_port)
         gateway = parts.gateway(profile, broker.address, postgres.url, http_port, grpc_port)
-        self._launch(gateway)
-        self._wait(gateway)
+        alerts_port = ports.get("alerts metrics")
+        alerts = parts.alerts(profile, broker.address, postgres.url, alerts_port)
+        self._launch(gateway, alerts)
+        self._wait(gateway, alerts)
         rest = f"http://127.0.0.1:{flink_port}"
         wait_task_managers(rest, profile.task_managers, _REGISTER_S)
         self._said_ready(f"flink with {profile.task_managers} TaskManagers")
@@ -65,7 +67,11 @@ class Cluster(Supervisor):
             "checkpoints": flink.checkpoints,
             "savepoints": flink.savepoints,
             "code": (data / "code").resolve().as_uri(),
-            "metrics": {"gateway": f"{gateway_url}/metrics", "store": f"http://127.0.0.1:{store_port}/metrics"}
+            "metrics": {
+                "gateway": f"{gateway_url}/metrics",
+                "store": f"http://127.0.0.1:{store_port}/metrics",
+                "alerts": f"http://127.0.0.1:{alerts_port}/metrics",
+            }
             | {name: f"http://127.0.0.1:{port}/metrics" for name, port in metrics.items()},
         }
 
@@ -73,4 +79,5 @@ class Cluster(Supervisor):
         return [f"taskmanager-{number}" for number in range(1, self.cluster.task_managers + 1)]
 
     def _stop_order(self) -> Sequence[str]:
-        return ("gateway", *self._task_managers(), "jobmanager", "zookeeper", "store", "postgres", "broker")
+        flink = (*self._task_managers(), "jobmanager", "zookeeper")
+        return ("gateway", *flink, "alerts", "store", "postgres", "broker")

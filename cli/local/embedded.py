@@ -1,4 +1,4 @@
-"""The embedded profile: broker, store, gateway and the observe job in a Flink of its own."""
+"""The embedded profile: broker, store, gateway, notifier, and the observe job in a Flink of its own."""
 
 from collections.abc import Sequence
 
@@ -33,8 +33,10 @@ class Embedded(Supervisor):
         ports = (profile.http_port or free_port(), profile.grpc_port or free_port())
         gateway = parts.gateway(profile, broker.address, control, *ports)
         job = parts.observe(profile, broker.address, f"http://127.0.0.1:{store_port}")
-        self._launch(gateway, job)
-        self._wait(gateway, job)
+        alerts_port = free_port()
+        alerts = parts.alerts(profile, broker.address, control, alerts_port)
+        self._launch(gateway, job, alerts)
+        self._wait(gateway, job, alerts)
         gateway_url, store_url = f"http://{profile.host}:{ports[0]}", f"http://127.0.0.1:{store_port}"
         return {
             "gateway": gateway_url,
@@ -42,8 +44,12 @@ class Embedded(Supervisor):
             "store": store_url,
             "broker": broker.address,
             "control": control,
-            "metrics": {"gateway": f"{gateway_url}/metrics", "store": f"{store_url}/metrics"},
+            "metrics": {
+                "gateway": f"{gateway_url}/metrics",
+                "store": f"{store_url}/metrics",
+                "alerts": f"http://127.0.0.1:{alerts_port}/metrics",
+            },
         }
 
     def _stop_order(self) -> Sequence[str]:
-        return ("gateway", "observe", "store", "broker")
+        return ("gateway", "observe", "alerts", "store", "broker")

@@ -15,7 +15,7 @@ from pipelines.jars import JarError, fetch, jar_folder
 from pipelines.migrate import migrate as migrate_store
 from pipelines.store import StoreSettings, connect_creating
 from schemas.migrations import CLICKHOUSE, MigrationError
-from schemas.topics import BUDGET_LOG, SPANS
+from schemas.topics import ALERTS, BUDGET_LOG, SPANS
 from services.control.database import open_database
 from services.control.migrate import migrate as migrate_control
 
@@ -66,6 +66,13 @@ def observe(profile: Profile, broker: str, store_url: str) -> Child:
     return _python("observe", args, profile, _BACKGROUND)
 
 
+def alerts(profile: Profile, broker: str, control: str, metrics_port: int) -> Child:
+    """The notifier; SPANMILL_ALERTS_<NAME> of the environment reach it too."""
+    settings = {"brokers": broker, "control_url": control, "metrics_port": metrics_port}
+    args = ["-m", "services.alerts", "--settings", _write(profile, "alerts", settings)]
+    return _python("alerts", args, profile, _BACKGROUND)
+
+
 def _python(name: str, args: list[str], profile: Profile, nice: int = 0) -> Child:
     return Child(name, [sys.executable, *args], profile.logs / f"{name}.log", nice=nice)
 
@@ -79,7 +86,7 @@ def _write(profile: Profile, name: str, settings: dict[str, object]) -> str:
 
 def topics(broker: str, say: Callable[[str], None]) -> None:
     """Creates the topics that are not there, and says what an existing one has otherwise."""
-    for topic in (SPANS, BUDGET_LOG):
+    for topic in (SPANS, BUDGET_LOG, ALERTS):
         for one in bring(Brokers(broker), topic).differences:
             say(f"{topic.name} {one.setting} {one}")
 

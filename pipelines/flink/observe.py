@@ -19,6 +19,7 @@ from pyflink.datastream import DataStream, OutputTag, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from pipelines.flink import batcher, fold_operator, sink
+from pipelines.flink.alerts import AlertGraph, with_alerts
 from pipelines.flink.batcher import BATCH, Batcher
 from pipelines.flink.charges import feed_budgets
 from pipelines.flink.fold_operator import ELEMENT, Feed, FoldOperator
@@ -30,6 +31,7 @@ from pipelines.flink.source import group_of, kafka_records
 from pipelines.stateless import FACTS
 from pipelines.store import StoreSettings
 from transforms import segments
+from transforms.alerts import series as alert_series
 from transforms.bill import BillSettings, call_buckets, make_bill
 from transforms.metrics.fold import MetricsSettings, make_metrics, org_buckets
 from transforms.step import Fold
@@ -52,6 +54,7 @@ STATES = {
     "write-traces": {sink.GATHERED: sink.SCHEMA_VERSION},
     "metrics": {fold_operator.SEGMENTS: segments.SCHEMA_VERSION},
     "write-metrics": {sink.GATHERED: sink.SCHEMA_VERSION},
+    "alerts": {fold_operator.SEGMENTS: alert_series.SCHEMA_VERSION},
 }
 
 
@@ -71,6 +74,9 @@ def build(env: StreamExecutionEnvironment, settings: ObserveSettings) -> None:
     # ("changes", 2, Arrow IPC of those METRIC_CHANGES whose organisation belongs to bucket 2)
     series = metrics(stored.get_side_output(CHANGES).disable_chaining(), settings)
     _gathered(series, METRICS, "write metrics", settings)
+    if settings.alert_topic:
+        where = AlertGraph(settings.brokers, settings.kafka, settings.store, *METRICS, topic=settings.alert_topic)
+        with_alerts(series, where)
     if settings.budget_topic:
         feed_budgets(tables, stored.get_side_output(LEDGER), settings)
 
@@ -105,11 +111,10 @@ def observe(
 
 
 def metrics(changes: DataStream, settings: ObserveSettings) -> DataStream:
-    """From changes of metrics to one-minute series: ("metrics_1m", 2, Arrow IPC of those METRICS whose organisation
-    belongs to bucket 2), and now and then ("recounts", 0, Arrow IPC of RECOUNTS), which concern the store alone."""
+    """From changes of metrics to one-minute series: ("metrics_1m", 0, Arrow IPC of METRICS), and now and then
+    ("recounts", 0, Arrow IPC of RECOUNTS), which concern the store alone."""
     make = MakeMetrics(metrics_settings(settings))
-    series = Feed(*METRICS, partial(org_buckets, buckets=settings.buckets), aside=False)
-    return _folded(changes, FoldOperator(make, series), "metrics", settings.buckets)
+    return _folded(changes, FoldOperator(make), "metrics", settings.buckets)
 
 
 def assemble_settings(settings: ObserveSettings) -> AssembleSettings:

@@ -44,6 +44,7 @@ class ObserveSettings(BaseModel):
     quiet_gap_s: _Positive
     horizon_s: _Positive
     limits: Limits = LIMITS
+    alert_topic: str = ""  # that incidents are written to; '': no alerts
     budget_topic: str = ""  # that the ledger's entries are written to, for the budget job; '': to none
 
     @property

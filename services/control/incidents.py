@@ -134,6 +134,14 @@ def not_delivered(engine: sa.Engine, delivery: Delivery, error: str, again_at: i
     _note(engine, delivery, {"status": status, "error": error[:1_000], "next_at": again_at or delivery.next_at})
 
 
+def waiting(engine: sa.Engine) -> int:
+    """How many deliveries failed at least once and are to be tried again."""
+    table = alert_deliveries.c
+    unheard = (table.status != Status.FAILED) & (table.error != "")
+    with engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(alert_deliveries).where(unheard)) or 0
+
+
 def incidents(engine: sa.Engine, org: str = "", only_open: bool = False, limit: int = 1_000) -> list[Incident]:
     """Incidents of `org` or of all, the newest first."""
     query = sa.select(alert_incidents).order_by(alert_incidents.c.changed_at.desc(), alert_incidents.c.incident_id)

@@ -1,0 +1,96 @@
+"""The notifier process: one thread hears, one tells, until SIGTERM."""
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import sqlalchemy as sa
+from prometheus_client import start_http_server
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from schemas.kafka import UnusableAccess
+from services.alerts.hearing import Ear
+from services.alerts.metrics import Metrics
+from services.alerts.settings import Settings, read_settings
+from services.alerts.telling import Teller
+from services.control.database import open_database
+from services.control.incidents import expire, waiting
+from services.control.migrate import MigrationState, status
+
+_LISTEN_S, _TELL_S, _PAUSE_S, _LOOK_S = 0.5, 0.25, 1.0, 5.0
+_log = logging.getLogger("spanmill.alerts")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the notifier; returns the exit code."""
+    parser = argparse.ArgumentParser("python -m services.alerts", description=__doc__)
+    parser.add_argument("--settings", type=Path, help="a JSON file; SPANMILL_ALERTS_<NAME> overrides it")
+    file: Path | None = parser.parse_args(arguments).settings
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.WARNING)
+    try:
+        settings = read_settings(file)
+        engine = open_database(settings.control_url)
+        pending = [m.name for m in status(engine) if m.state is not MigrationState.APPLIED]
+        metrics = Metrics()
+        ear = Ear(settings, metrics)
+    except (FileNotFoundError, ValidationError, SQLAlchemyError, UnusableAccess) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if pending:
+        print(f"the control database lacks migrations: {', '.join(pending)}", file=sys.stderr)
+        return 1
+    try:
+        start_http_server(settings.metrics_port, settings.metrics_host, metrics.registry)
+    except OSError as error:
+        print(f"cannot listen on {settings.metrics_host}:{settings.metrics_port}: {error.strerror}", file=sys.stderr)
+        return 1
+    run(settings, engine, metrics, ear)
+    return 0
+
+
+def run(settings: Settings, engine: sa.Engine, metrics: Metrics, ear: Ear) -> None:
+    """Until SIGTERM or SIGINT; what is being delivered then is finished first."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    teller = Teller(engine, settings, metrics)
+    telling = threading.Thread(target=_loop, args=(stop, metrics, lambda: _tell(teller, stop)), name="tell")
+    looking = threading.Thread(target=_loop, args=(stop, metrics, lambda: _look(engine, metrics, stop)), name="look")
+    for thread in (telling, looking):
+        thread.start()
+    print(f"ready metrics={settings.metrics_host}:{settings.metrics_port}", flush=True)
+    _loop(stop, metrics, lambda: ear.listen(engine, time.time_ns(), _LISTEN_S))
+    for thread in (telling, looking):
+        thread.join()
+    teller.close()
+    ear.close()
+    engine.dispose()
+
+
+def _loop(stop: threading.Event, metrics: Metrics, once: Callable[[], object]) -> None:
+    """`once` again and again; the control database may be away for a while."""
+    while not stop.is_set():
+        try:
+            once()
+            metrics.up.labels("control").set(1)
+        except SQLAlchemyError as error:
+            metrics.up.labels("control").set(0)
+            _log.warning("the control database cannot be used: %s", str(error).splitlines()[0])
+            stop.wait(_PAUSE_S)
+
+
+def _tell(teller: Teller, stop: threading.Event) -> None:
+    if not teller.tell():
+        stop.wait(_TELL_S)
+
+
+def _look(engine: sa.Engine, metrics: Metrics, stop: threading.Event) -> None:
+    expire(engine, time.time_ns())
+    metrics.waiting.set(waiting(engine))
+    stop.wait(_LOOK_S)
