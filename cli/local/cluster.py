@@ -1,4 +1,4 @@
-"""The cluster profile on one machine: Kafka, a Flink session cluster, the store, Postgres, the gateway, the notifier."""
+"""The cluster profile on one machine: Kafka, a Flink session cluster, store, Postgres, gateway, notifier."""
 
 from collections.abc import Sequence
 

@@ -71,7 +71,7 @@ class Ear:
 
 
 def receivers_for(engine: sa.Engine, message: Mapping[str, Any], now: int) -> list[str]:
-    """Who is to hear of it: whom the rule names, of a budget's event whom the organisation does; nobody in a silence."""
+    """Who is to hear of it: whom the rule names, or the organisation for budgets; nobody in a silence."""
     if message["state"] == EVENT:
         return [name for one in current_alerts(engine, message["org"]) for name in one.budget_events]
     if (message["org"], message["rule"]) in silences(engine, now):
@@ -101,9 +101,7 @@ _SHOWN = ("budget", "window", "team", "key_id", "provider", "model")
 
 def _of_budget(data: Mapping[str, Any], id_: str, org: str) -> dict[str, Any]:
     kind, name = str(data.get("kind", "event")), str(data.get("budget", ""))
-    shown = {
-        key: str(data[key]) for key in ("budget", "window", "team", "key_id", "provider", "model") if data.get(key)
-    }
+    shown = {key: str(data[key]) for key in _SHOWN if data.get(key)}
     reached = f"{data.get('threshold')} % reached" if kind == "threshold" else kind
     time = int(data["time"])
     return {

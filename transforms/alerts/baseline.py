@@ -1,10 +1,9 @@
 """What a series usually is at this hour of the week, and whether a step of it is unusual.
 
-Robust throughout: the median of an hour's steps, the median of that hour in the last four weeks (in the first week, of
-the last days), the median residual of the last day as the level that trends move, and median absolute deviations as
-the scale. A step far out is an anomaly at once; a CUSUM adds up steps that are a little out for long. What is kept of
-an hour is drawn in towards what was expected, so that an incident is no pattern of next week; the residuals are kept
-as they are, so that what stays different for most of a day becomes the level.
+Robust throughout: the median of an hour's steps, the median of that hour in the last four weeks, the median residual of
+the last day as the level that trends move, and median absolute deviations as the scale. A step far out is an anomaly at
+once; a CUSUM adds up steps that are a little out for long. In the first week nothing is known of a pattern and nothing
+is said; from the third week on an incident is no pattern of the weeks after it.
 """
 
 import math
@@ -20,7 +19,6 @@ from transforms.alerts.rules import COST, Direction, Rule
 HOUR = 60
 DAY, WEEK = 24, 7 * 24  # hours
 _KEPT = 4 * WEEK
-_LEARN = 2 * DAY  # hours before anything is judged
 # A CUSUM takes what is beyond this many deviations; at so many times the sensitivity it is an anomaly.
 _SLACK, _CUSUM = 1.5, 3.0
 _FLOOR = 0.03  # the least deviation, in logarithms: some 3 %
@@ -32,7 +30,7 @@ _NONE = math.nan
 class Baseline:
     """first: hour since 1970 of the first entry of `hours`, one entry an hour, NaN where it was not seen.
 
-    hours: median of its steps, drawn in. rest: median residual. noise: deviation of the steps about their median. All
+    hours: median of its steps. rest: median residual. noise: deviation of the steps about their median. All
     are logarithms of 1 + value. hour: the one at hand; steps: its values so far; usual: what it and the hours beside it
     are expected to be, scale: their deviation, NaN while that is not known. cusum: up and down.
     """
@@ -90,7 +88,8 @@ def judge_step(baseline: Baseline, rule: Rule, minute: int, value: float | None)
     if value is None:
         return Step(False, True, None, baseline)
     logarithm = math.log1p(max(0.0, value * _unit(rule)))
-    centre = _centre(baseline, minute, rule.window)
+    # A cliff between two hours is one of the pattern: what is as the hour itself is is usual too.
+    centre = min(_centre(baseline, minute, rule.window), baseline.usual[1], key=lambda x: abs(logarithm - x))
     baseline = replace(baseline, steps=(*baseline.steps, logarithm))
     if math.isnan(centre):
         return Step(False, True, None, baseline)
@@ -127,16 +126,12 @@ def _turned(baseline: Baseline, hour: int) -> Baseline:
     if baseline.steps:
         steps = np.array(baseline.steps)
         middle, usual = float(np.median(steps)), _usual(baseline, baseline.hour)
-        centre, most = baseline.usual[1], 3 * baseline.scale
-        kept = middle if math.isnan(centre) else min(max(middle, centre - most), centre + most)
-        mine = kept, middle - usual, _MAD * float(np.median(np.abs(steps - middle)))
+        mine = middle, middle - usual, _MAD * float(np.median(np.abs(steps - middle)))
     gap = [_NONE] * min(hour - baseline.hour - 1, _KEPT)
     hours = (*baseline.hours, mine[0], *gap)[-_KEPT:]
     rest = (*baseline.rest, mine[1], *gap)[-WEEK:]
     noise = (*baseline.noise, mine[2], *gap)[-WEEK:]
     turned = replace(baseline, first=hour - len(hours), hours=hours, rest=rest, noise=noise, hour=hour, steps=())
-    if len(hours) < _LEARN:
-        return turned
     level = _median(rest[-DAY:])
     a, b, c = (_usual(turned, one) + (0.0 if math.isnan(level) else level) for one in (hour - 1, hour, hour + 1))
     return replace(turned, usual=(a, b, c), scale=_scale(rest, noise))
@@ -153,11 +148,8 @@ def _scale(rest: tuple[float, ...], noise: tuple[float, ...]) -> float:
 
 
 def _usual(baseline: Baseline, hour: int) -> float:
-    """The median of `hour` in the weeks before; with fewer than two of them, also of the days before."""
-    weeks = [x for back in range(WEEK, _KEPT + 1, WEEK) if not math.isnan(x := _at(baseline, hour - back))]
-    if len(weeks) >= 2:
-        return _median(weeks)
-    return _median(weeks * 3 + [_at(baseline, hour - back) for back in range(DAY, WEEK, DAY)])
+    """The median of `hour` in the weeks before."""
+    return _median([_at(baseline, hour - back) for back in range(WEEK, _KEPT + 1, WEEK)])
 
 
 def _at(baseline: Baseline, hour: int) -> float:
