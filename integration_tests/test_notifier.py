@@ -89,14 +89,25 @@ class Notifier:
 
     def say(self, state: str, id_: str = "i1", receivers: tuple[str, ...] = ("hook",), **changes: Any) -> None:
         now = time.time_ns()
-        row = {"org": self.org, "incident_id": id_, "rule": "cost/spend", "kind": "threshold", "state": state}
+        row = {
+            "org": self.org,
+            "incident_id": f"{self.org}-{id_}",
+            "rule": "cost/spend",
+            "kind": "threshold",
+            "state": state,
+        }
         row |= {"renewed": False, "labels": {"model": "gpt-4o"}, "text": "cost in 5 min: $6, limit above $5"}
         row |= {"severity": "critical", "summary": "Spend\r\nBcc: evil@example.com", "runbook": "", "value": 6.0}
         row |= {"receivers": list(receivers), "started_at": now, "at": now, "valid_until": now + 10**12}
         self._send(ALERTS.name, f"spanmill.alert.{state}", f"{id_}-{state}", row | changes)
 
     def budget(self, id_: str, **data: Any) -> None:
-        self._send(BUDGET_EVENTS.name, "spanmill.budget.threshold", id_, {"org": self.org, "time": 10**18} | data)
+        self._send(
+            BUDGET_EVENTS.name,
+            "spanmill.budget.threshold",
+            f"{self.org}-{id_}",
+            {"org": self.org, "time": 10**18} | data,
+        )
 
     def _send(self, topic: str, type_: str, id_: str, data: dict[str, Any]) -> None:
         producer = Producer({"bootstrap.servers": self.broker, "acks": "all"})
@@ -105,7 +116,7 @@ class Notifier:
         assert producer.flush(30) == 0
 
     def sent(self) -> dict[tuple[str, str], Delivery]:
-        return {(one.receiver, one.state): one for one in deliveries(self.engine)}
+        return {(one.receiver, one.state): one for one in deliveries(self.engine, self.org)}
 
     def metric(self, name: str) -> str:
         text = httpx2.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5).text
@@ -139,10 +150,9 @@ def test_a_webhook_hears_of_each_state_once_in_alertmanagers_form_and_signed(not
     notifier.say("firing", "i2")
     eventually(lambda: len(hook.hits) >= 3, 60, notifier.log.read_text)
     eventually(lambda: {one.status for one in notifier.sent().values()} == {"done"})
-    assert [(a["status"], a["labels"]["incident"]) for a in hook.alerts() if a["labels"]["incident"] == "i1"] == [
-        ("firing", "i1"),
-        ("resolved", "i1"),
-    ]
+    told = [(alert["status"], alert["labels"]["incident"].removeprefix(f"{notifier.org}-")) for alert in hook.alerts()]
+    # that the second began ended nothing: the first was over
+    assert sorted(told) == [("firing", "i1"), ("firing", "i2"), ("resolved", "i1")]
     sent, body = hook.hits[0]
     assert json.loads(body)["version"] == "4" and json.loads(body)["receiver"] == "hook"
     assert sent["webhook-signature"] == signature(SECRET, sent["webhook-id"], int(sent["webhook-timestamp"]), body)
@@ -210,9 +220,7 @@ def test_a_mail_is_one_of_plain_text_and_its_subject_is_one_line(notifier: Notif
     notifier.receivers({"name": "mail", "email": ["ann@example.com", "bob@example.com"]})
     notifier.start()
     notifier.say("firing", receivers=("mail",))
-    eventually(
-        lambda: notifier.sent() and notifier.sent()["mail", "firing"].status == "done", 60, notifier.log.read_text
-    )
+    eventually(lambda: [one.status for one in notifier.sent().values()] == ["done"], 60, notifier.log.read_text)
     told = sorted(to for _, receivers, _ in mailbox.mails for to in receivers)
     assert told == ["ann@example.com", "bob@example.com"]
     assert all("evil@example.com" not in receivers for _, receivers, _ in mailbox.mails)
@@ -226,7 +234,7 @@ def test_a_chat_goes_to_hosts_that_the_operator_allows_only(notifier: Notifier, 
     notifier.receivers(chat)
     notifier.start()
     notifier.say("firing", receivers=("chat",))
-    eventually(lambda: notifier.sent() and notifier.sent()["chat", "firing"].status == "failed")
+    eventually(lambda: [one.status for one in notifier.sent().values()] == ["failed"])
     assert (hook.hits, "verysecret" in notifier.sent()["chat", "firing"].error) == ([], False)
     notifier.kill()
     notifier.options = {"chat_hosts": ["127.0.0.1"]}
@@ -248,12 +256,7 @@ def test_without_leave_no_address_inside_is_reached_and_it_is_not_tried_again(no
     )
     notifier.start()
     notifier.say("firing", receivers=tuple(f"h{n}" for n in range(len(hosts))))
-    eventually(
-        lambda: (
-            [one.attempts for one in notifier.sent().values()]
-            and all(one.status == "failed" or "cannot be resolved" in one.error for one in notifier.sent().values())
-        )
-    )
+    eventually(lambda: len(notifier.sent()) == len(hosts) and all(one.error for one in notifier.sent().values()))
     assert hook.hits == []
     assert 'outcome="forbidden"' in notifier.metric("llmops_alert_deliveries_total")
 

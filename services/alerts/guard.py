@@ -11,8 +11,8 @@ from collections.abc import Sequence
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# What `is_global` may take for public, but leads elsewhere, as an IPv4 address is in it: NAT64 (RFC 6052, RFC 8215), 6to4
-# (RFC 3056), Teredo (RFC 4380), IPv4-compatible (RFC 4291).
+# What `is_global` may take for public, but leads elsewhere, as an IPv4 address is in it: NAT64 (RFC 6052, RFC 8215),
+# 6to4 (RFC 3056), Teredo (RFC 4380), IPv4-compatible (RFC 4291).
 _TRANSLATED = [
     ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")
 ]

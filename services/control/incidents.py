@@ -72,7 +72,7 @@ def hear(engine: sa.Engine, message: Message, receivers: Sequence[str], now: int
         state = message["state"]
         if not _is_news(was.state if was else None, state):
             if was and was.state in (_FIRING, _EXPIRED) and state == _FIRING:
-                _renew(connection, was, message, now)
+                _renew(connection, message)
             return False
         _write(connection, was, message, now)
         if state in (_FIRING, EVENT):
@@ -176,9 +176,9 @@ def _is_news(was: str | None, state: str) -> bool:
             return was is None
 
 
-def _renew(connection: sa.Connection, was: Incident, message: Message, now: int) -> None:
-    values = {"state": _FIRING, "valid_until": message["valid_until"], "message": json.dumps(dict(message))}
-    connection.execute(sa.update(alert_incidents).where(_is(was.incident_id)).values(**values))
+def _renew(connection: sa.Connection, message: Message) -> None:
+    values = {"state": _FIRING, "valid_until": message["valid_until"]}
+    connection.execute(sa.update(alert_incidents).where(_is(message["incident_id"])).values(**values))
 
 
 def _write(connection: sa.Connection, was: Incident | None, message: Message, now: int) -> None:

@@ -14,12 +14,13 @@ from ruamel.yaml import YAML
 from cli.local.flink import FlinkFolder
 from pipelines.flink.settings import ObserveSettings, defaults
 from pipelines.jars import locked
-from schemas.topics import MAX_RECORD_BYTES, SPANS
+from schemas.topics import ALERTS, MAX_RECORD_BYTES, SPANS
+from services.alerts.settings import Settings as AlertSettings
 from services.gateway.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-ONE_SHOT = {"topic", "migrate", "deploy"}
+ONE_SHOT = {"topic", "topic-alerts", "migrate", "deploy"}
 # Options of the single machine, which has no network between its processes, or of its files.
 NOT_HERE = {"env.java.home", "env.java.opts.all", "env.java.opts.taskmanager", "io.tmp.dirs", "rest.port"}
 NOT_HERE |= {"taskmanager.host"}
@@ -82,7 +83,7 @@ def test_only_the_gateway_listens_beyond_this_machine(project: Project):
     assert ports == {"gateway": ["4317:4317", "4318:4318"], "jobmanager": ["127.0.0.1:8081:8081"]}
     assert project["networks"]["inside"] == {"internal": True}
     for name, service in project["services"].items():
-        assert ("outside" in service["networks"]) == (name in ports), name
+        assert ("outside" in service["networks"]) == (name in {*ports, "alerts"}), name
 
 
 def test_passwords_come_from_outside(project: Project):
@@ -104,7 +105,8 @@ def _leaves(part: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 def test_our_own_containers_are_of_one_image_without_rights(project: Project):
     ours = {n: s for n, s in project["services"].items() if s["image"].startswith("spanmill:")}
-    assert set(ours) == {*("gateway", "migrate", "deploy", "zookeeper", "jobmanager", "taskmanager-1", "taskmanager-2")}
+    flink = ("zookeeper", "jobmanager", "taskmanager-1", "taskmanager-2")
+    assert set(ours) == {"gateway", "alerts", "migrate", "deploy", *flink}
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     for name, service in ours.items():
         assert version and service["image"] == f"spanmill:{version[1]}", name
@@ -124,8 +126,10 @@ def test_the_broker_keeps_what_the_gateway_lets_in(project: Project):
     broker = project["services"]["kafka"]["environment"]
     assert broker["KAFKA_MESSAGE_MAX_BYTES"] == broker["KAFKA_REPLICA_FETCH_MAX_BYTES"] == MAX_RECORD_BYTES
     assert broker["KAFKA_LOG_FLUSH_INTERVAL_MESSAGES"] == 1
-    command = project["services"]["topic"]["command"]
-    assert {f"--topic={SPANS.name}", f"--partitions={SPANS.partitions}", "--create", "--if-not-exists"} <= set(command)
+    for service, topic in (("topic", SPANS), ("topic-alerts", ALERTS)):
+        command = project["services"][service]["command"]
+        wanted = {f"--topic={topic.name}", f"--partitions={topic.partitions}", "--create", "--if-not-exists"}
+        assert wanted <= set(command)
 
 
 def test_flink_is_told_what_the_profile_on_one_machine_tells_it(project: Project, tmp_path: Path):
@@ -144,6 +148,9 @@ def test_the_gateway_and_the_job_take_their_settings(project: Project):
     assert (
         {n for n, field in Settings.model_fields.items() if field.is_required()} <= names <= set(Settings.model_fields)
     )
+    told = project["services"]["alerts"]["environment"]
+    asked = {n.removeprefix("SPANMILL_ALERTS_").lower(): v for n, v in told.items() if n.startswith("SPANMILL_")}
+    assert AlertSettings(**asked).brokers == env["SPANMILL_GATEWAY_BROKERS"]
     given = json.loads((DEPLOY / "compose" / "observe.json").read_text())
     settings = ObserveSettings.model_validate(given)
     workers = [name for name in project["services"] if name.startswith("taskmanager")]

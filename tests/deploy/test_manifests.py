@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 from cli.main import commands
 from pipelines.flink.settings import ACCOUNTS, ObserveSettings, defaults
+from services.alerts.settings import Settings as AlertSettings
 from services.gateway.settings import Settings
 from tests.deploy import crds
 
@@ -167,6 +168,11 @@ def test_the_gateway_and_the_migration_take_their_settings(manifests: list[Manif
     names = {name.removeprefix("SPANMILL_GATEWAY_").lower() for name in env}
     assert names <= set(Settings.model_fields)
     assert names >= {name for name, field in Settings.model_fields.items() if field.is_required()}
+    alerts = _environment(manifests, _of(manifests, "Deployment", "alerts"))
+    names = {name.removeprefix("SPANMILL_ALERTS_").lower() for name in alerts}
+    assert names <= set(AlertSettings.model_fields)
+    assert names >= {name for name, field in AlertSettings.model_fields.items() if field.is_required()}
+    assert alerts["SPANMILL_ALERTS_BROKERS"] == env["SPANMILL_GATEWAY_BROKERS"]
     migrate = _of(manifests, "Job", "migrate")
     assert migrate["spec"]["template"]["spec"]["containers"][0]["command"] == ["spanmill", "migrate"]
     assert "migrate" in [
@@ -209,7 +215,7 @@ def test_every_image_is_the_one_of_this_version(manifests: list[Manifest]):
 
 def test_every_pod_is_restricted(manifests: list[Manifest]):
     pods = _pods(manifests)
-    assert set(pods) == {"gateway", "migrate", "observe"}
+    assert set(pods) == {"alerts", "gateway", "migrate", "observe"}
     for pod in pods.values():
         context = pod["spec"]["securityContext"]
         assert (context["runAsNonRoot"], context["runAsUser"]) == (True, 9999)

@@ -60,6 +60,8 @@ def named(rule: Rule) -> str:
 
 def _text(change: Change) -> str:
     rule, unit = change.rule, unit_of(change.rule)
+    if change.value is None and change.limit is None and change.band is None:
+        return "it is not watched any more"
     if rule.kind is Kind.ABSENCE:
         return "calls came again" if change.state is State.RESOLVED else f"no calls for {shown(change.value, unit)}"
     said = f"{named(rule)}: {shown(change.value, unit)}"

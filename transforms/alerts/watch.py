@@ -78,8 +78,10 @@ def close(org: str, rule: Rule, found: dict[Group, Series], minute: int, open_fr
             life = series.life if series.life.since else before
             if told:
                 yield _change(org, rule, group, life, told, minute, verdict)
-            elif series.life.state is State.FIRING and minute > life.since and (minute - life.since) % RENEW == 0:
-                yield _change(org, rule, group, life, State.FIRING, minute, verdict, renewed=True)
+        since = series.life.since
+        if series.life.state is State.FIRING and minute > since and (minute - since) % RENEW == 0:
+            verdict = verdict or Verdict(None, None, True, False)  # an anomaly between two of its steps
+            yield _change(org, rule, group, series.life, State.FIRING, minute, verdict, renewed=True)
         series.freeze(rule, open_from - 1)
         if series.is_over(rule, minute):
             yield from end(org, rule, {group: series}, minute)

@@ -262,3 +262,14 @@ def test_each_incident_begins_once_and_ends_once(costs):
     ids = [row["incident_id"] for row in world.told if row["state"] == "firing" and not row["renewed"]]
     assert len(set(ids)) == len(ids)
     assert START > 0
+
+
+def test_an_anomaly_with_long_steps_is_said_again_between_them():
+    world = World({"acme": rules({"kind": "anomaly", "metric": "calls", "window": "1h"})})
+    chance = [100 + (minute * 7919) % 40 for minute in range(60)]
+    for hour in range(15 * 24):
+        counts = 900 if hour == 15 * 24 - 1 else sum(chance) // 60
+        world.send(at(hour * 60 + 59, 30), cell(hour * 60 + 59, calls=counts))
+    world.until(at(15 * 24 * 60 + 70))
+    assert world.states() == ["firing"]
+    assert len([row for row in world.told if row["renewed"]]) >= 5
