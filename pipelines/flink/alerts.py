@@ -95,11 +95,12 @@ class IncidentWriter(Shipped, ProcessFunction):
 
 
 def with_alerts(rows: DataStream, graph: AlertGraph, name: str = "alerts") -> None:
-    """Adds alerts behind `rows`, whose elements carry the bucket of their organisation. name: of the operator, and its
-    uid, which is the key of its state in a checkpoint."""
+    """Adds alerts behind `rows`, whose elements carry the bucket of their organisation; nothing is chained to them.
+
+    name: of the operator, and its uid, which is the key of its state in a checkpoint.
+    """
     keys = spread_keys(graph.buckets)
-    # The key is told by a Python operator, which must not share the thread of the one before it.
-    bucketed = rows.disable_chaining().key_by(lambda element: keys[element[1]], key_type=Types.LONG())
+    bucketed = rows.key_by(lambda element: keys[element[1]], key_type=Types.LONG())
     found = bucketed.process(AlertOperator(graph), output_type=ELEMENT).name(name).uid(name).disable_chaining()
     # ("incidents", 0, Arrow IPC of INCIDENTS)
     writer = IncidentWriter(graph.brokers, graph.kafka, graph.topic)

@@ -42,6 +42,7 @@ CHANGES = OutputTag("changes", ELEMENT)
 LEDGER = OutputTag("usage", ELEMENT)
 FOLDED = ("traces", "usage", "dead_letters")
 METRICS = ("metrics_1m",)
+SERIES = OutputTag("metrics_1m", ELEMENT)
 
 # How much shorter metrics hold a minute than traces are kept: clocks that are ahead, and what waits for the store.
 _SLACK_S = 120
@@ -73,10 +74,12 @@ def build(env: StreamExecutionEnvironment, settings: ObserveSettings) -> None:
     stored = _gathered(folded, FOLDED, "write traces", settings, changes, *ledger)
     # ("changes", 2, Arrow IPC of those METRIC_CHANGES whose organisation belongs to bucket 2)
     series = metrics(stored.get_side_output(CHANGES).disable_chaining(), settings)
-    _gathered(series, METRICS, "write metrics", settings)
+    watched = (Feed(SERIES.tag_id, partial(org_buckets, buckets=settings.buckets)),) if settings.alert_topic else ()
+    stored_series = _gathered(series, METRICS, "write metrics", settings, *watched)
     if settings.alert_topic:
-        where = AlertGraph(settings.brokers, settings.kafka, settings.store, *METRICS, topic=settings.alert_topic)
-        with_alerts(series, where)
+        places = (settings.brokers, settings.kafka, settings.store, SERIES.tag_id, settings.buckets)
+        watch = AlertGraph(*places, topic=settings.alert_topic)
+        with_alerts(stored_series.get_side_output(SERIES).disable_chaining(), watch)
     if settings.budget_topic:
         feed_budgets(tables, stored.get_side_output(LEDGER), settings)
 
@@ -111,10 +114,11 @@ def observe(
 
 
 def metrics(changes: DataStream, settings: ObserveSettings) -> DataStream:
-    """From changes of metrics to one-minute series: ("metrics_1m", 0, Arrow IPC of METRICS), and now and then
-    ("recounts", 0, Arrow IPC of RECOUNTS), which concern the store alone."""
+    """From changes of metrics to one-minute series: ("metrics_1m", 2, Arrow IPC of those METRICS whose organisation
+    belongs to bucket 2), and now and then ("recounts", 0, Arrow IPC of RECOUNTS), which concern the store alone."""
     make = MakeMetrics(metrics_settings(settings))
-    return _folded(changes, FoldOperator(make), "metrics", settings.buckets)
+    series = Feed(*METRICS, partial(org_buckets, buckets=settings.buckets), aside=False)
+    return _folded(changes, FoldOperator(make, series), "metrics", settings.buckets)
 
 
 def assemble_settings(settings: ObserveSettings) -> AssembleSettings:
