@@ -18,6 +18,7 @@ from transforms.alerts.rules import Rule
 from transforms.alerts.series import Group
 from transforms.alerts.tell import incident_rows, named, unit_of
 
+_HEIGHT = 20
 _UNITS = {"nano_dollars": ("dollars", 1e9), "ns": ("seconds", 1e9), "share": ("%", 0.01), "minutes": ("minutes", 1)}
 
 
@@ -74,25 +75,29 @@ def plot(found: Replay, rule: Rule, width: int, colour: bool) -> str:
     group = _worst(found)
     shown = [point for point in found.points if point.group == group and point.value is not None]
     unit, factor = _UNITS.get(unit_of(rule), ("", 1))
-    times = [_local(point.minute) for point in shown]
-    plotext.clear_figure()
-    plotext.date_form("d/m H:M")
-    plotext.plot_size(width, 20)
-    labels = ", ".join(f"{k}={v}" for k, v in zip(rule.by, group, strict=True))
-    plotext.title(f"{rule.name}: {named(rule)} {f'({unit})' if unit else ''} {labels}")
-    plotext.plot(times, [float(point.value or 0) / factor for point in shown], label="value", marker="braille")
-    for name, edge in (("usual from", 0), ("usual to", 1)):
-        banded = [(_local(point.minute), point.band[edge] / factor) for point in shown if point.band]
-        if banded:
-            plotext.plot(*zip(*banded, strict=True), label=name, marker="dot")
-    if shown and shown[0].limit is not None:
-        plotext.hline(shown[0].limit / factor)
-    at = [change.minute for change in found.changes if change.state is State.FIRING and change.group == group]
     values = {point.minute: float(point.value or 0) / factor for point in shown}
-    if at:
-        plotext.scatter([_local(m) for m in at], [values.get(m, 0.0) for m in at], label="fired", marker="X")
-    text = plotext.build()
-    return text if colour else plotext.uncolorize(text)
+    fires = [change.minute for change in found.changes if change.state is State.FIRING and change.group == group]
+    labels = ", ".join(f"{k}={v}" for k, v in zip(rule.by, group, strict=True))
+    figure = plotext.figure
+    figure.clear()
+    figure.plot_size(width, _HEIGHT)
+    figure.date().activate(form="%d/%m %H:%M", zone=0)
+    figure.title(f"{rule.name}: {named(rule)} {f'({unit}) ' if unit else ''}{labels}")
+    for edge, label in ((0, "usual from"), (1, "usual to")):
+        _draw({point.minute: point.band[edge] / factor for point in shown if point.band}, label, "·")
+    _draw(values, "value", "braille", lines=True)
+    _draw({minute: values.get(minute, 0.0) for minute in fires}, "fired", "X")
+    if shown and shown[0].limit is not None:
+        figure.line(shown[0].limit / factor, label="limit")
+    return figure.build().string(colorless=not colour)
+
+
+def _draw(values: Mapping[int, float], label: str, marker: str, lines: bool = False) -> None:
+    if values:
+        signal = plotext.figure.signal([minute * 60 for minute in values], list(values.values()), marker=marker)
+        signal.label(label)
+        signal.lines(lines)
+        plotext.figure.draw(signal)
 
 
 def _worst(found: Replay) -> Group:
@@ -103,7 +108,3 @@ def _worst(found: Replay) -> Group:
 
 def _time(minute: int) -> str:
     return datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _local(minute: int) -> str:
-    return datetime.fromtimestamp(minute * 60, UTC).strftime("%d/%m %H:%M")
