@@ -76,9 +76,9 @@ class Notifier:
         (self.folder / "settings.json").write_text(json.dumps(asked | self.options))
         command = [sys.executable, "-m", "services.alerts", "--settings", str(self.folder / "settings.json")]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
-        eventually(lambda: b"ready" in self.log.read_bytes() or self.process.poll() is not None, 60)
-        assert self.process.poll() is None, self.log.read_text()
+            self.process = process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+        eventually(lambda: b"ready" in self.log.read_bytes() or process.poll() is not None, 60)
+        assert process.poll() is None, self.log.read_text()
         return self
 
     def kill(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from sqlalchemy.exc import SQLAlchemyError
 
 from services.alerts.metrics import Metrics
 from services.alerts.settings import Settings
@@ -40,7 +41,7 @@ class Ear:
         try:
             for record in records:
                 self._take(engine, record, now)
-        except sa.exc.SQLAlchemyError:
+        except SQLAlchemyError:
             for record in reversed(records):
                 self._consumer.seek(_place(record))
             raise
@@ -79,15 +80,16 @@ def receivers_for(engine: sa.Engine, message: Mapping[str, Any], now: int) -> li
     return list(message["receivers"])
 
 
-def read_message(headers: Mapping[str, bytes], value: bytes) -> dict[str, Any] | None:
+def read_message(headers: Mapping[str, str | bytes | None], value: bytes) -> dict[str, Any] | None:
     """A row of INCIDENTS, or the event of a budget made like one; None for what is neither."""
     try:
         data = json.loads(value)
-        type_ = headers.get("ce_type", b"").decode()
+        named = {name: text.decode() for name, text in headers.items() if isinstance(text, bytes)}
+        type_ = named.get("ce_type", "")
         if type_.startswith("spanmill.alert."):
             return {name: data[name] for name in _FIELDS} | data
         if type_.startswith("spanmill.budget."):
-            return _of_budget(data, headers["ce_id"].decode(), headers["ce_subject"].decode())
+            return _of_budget(data, named["ce_id"], named["ce_subject"])
     except (ValueError, KeyError, TypeError, UnicodeDecodeError):
         return None
     return None

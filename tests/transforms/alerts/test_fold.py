@@ -202,7 +202,8 @@ def _played(minutes, crash: tuple[int, int, int] | None = None) -> set[tuple[str
             ]
             deliveries.append((at(minute, 15 * part), rows))
     world = World({"acme": RULES})
-    saved, place, delay = [({}, None)], 0, 0
+    saved: list[tuple[dict[str, bytes], int | None]] = [({}, None)]
+    place, delay = 0, 0
     while place < len(deliveries):
         if crash and place == crash[0]:
             back = min(crash[1], place)
