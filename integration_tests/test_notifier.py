@@ -28,7 +28,7 @@ from schemas.topics import ALERTS, BUDGET_EVENTS
 from services.alerts.senders import signature
 from services.control.alerts import apply_alerts
 from services.control.database import open_database
-from services.control.incidents import Delivery, deliveries
+from services.control.deliveries import Delivery, deliveries
 from services.control.migrate import migrate
 from services.control.organisations import create_org
 from transforms.alerts.parse import parse_file

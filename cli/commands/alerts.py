@@ -19,7 +19,8 @@ from cli.local.profile import find_running
 from cli.options import DATA, Data, Output
 from cli.output import Form, paper, say, show
 from services.control.alerts import AlertSet, alert_history, current_alerts, silences
-from services.control.incidents import Delivery, Incident, deliveries, incidents
+from services.control.deliveries import Delivery, deliveries
+from services.control.incidents import Incident, incidents
 from transforms.alerts.cells import MINUTE_NS
 from transforms.alerts.fields import duration_ns
 from transforms.alerts.parse import parse_rules

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
-from services.control.incidents import Delivery
+from services.control.deliveries import Delivery
 
 RESOLVED = "resolved"
 _NEVER = "0001-01-01T00:00:00Z"

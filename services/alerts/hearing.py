@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.alerts.metrics import Metrics
@@ -46,8 +46,14 @@ class Ear:
                 self._consumer.seek(_place(record))
             raise
         if records:
-            self._consumer.commit(asynchronous=False)
+            self._commit()
         return len(records)
+
+    def _commit(self) -> None:
+        try:
+            self._consumer.commit(asynchronous=False)
+        except KafkaException:  # they come again, and are known then
+            self._metrics.up.labels("log").set(0)
 
     def close(self) -> None:
         self._consumer.close()

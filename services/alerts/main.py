@@ -20,7 +20,8 @@ from services.alerts.metrics import Metrics
 from services.alerts.settings import Settings, read_settings
 from services.alerts.telling import Teller
 from services.control.database import open_database
-from services.control.incidents import expire, waiting
+from services.control.deliveries import waiting
+from services.control.incidents import expire
 from services.control.migrate import MigrationState, status
 
 _LISTEN_S, _TELL_S, _PAUSE_S, _LOOK_S = 0.5, 0.25, 1.0, 5.0
@@ -50,15 +51,17 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"cannot listen on {settings.metrics_host}:{settings.metrics_port}: {error.strerror}", file=sys.stderr)
         return 1
-    run(settings, engine, metrics, ear)
-    return 0
+    return 0 if run(settings, engine, metrics, ear) else 1
 
 
-def run(settings: Settings, engine: sa.Engine, metrics: Metrics, ear: Ear) -> None:
-    """Until SIGTERM or SIGINT; what is being delivered then is finished first."""
-    stop = threading.Event()
+def run(settings: Settings, engine: sa.Engine, metrics: Metrics, ear: Ear) -> bool:
+    """Until SIGTERM or SIGINT, or until one of its threads fails: whether it was asked to end.
+
+    What is being delivered then is finished first.
+    """
+    stop, asked = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: (asked.set(), stop.set()))
     teller = Teller(engine, settings, metrics)
     telling = threading.Thread(target=_loop, args=(stop, metrics, lambda: _tell(teller, stop)), name="tell")
     looking = threading.Thread(target=_loop, args=(stop, metrics, lambda: _look(engine, metrics, stop)), name="look")
@@ -71,18 +74,22 @@ def run(settings: Settings, engine: sa.Engine, metrics: Metrics, ear: Ear) -> No
     teller.close()
     ear.close()
     engine.dispose()
+    return asked.is_set()
 
 
 def _loop(stop: threading.Event, metrics: Metrics, once: Callable[[], object]) -> None:
-    """`once` again and again; the control database may be away for a while."""
-    while not stop.is_set():
-        try:
-            once()
-            metrics.up.labels("control").set(1)
-        except SQLAlchemyError as error:
-            metrics.up.labels("control").set(0)
-            _log.warning("the control database cannot be used: %s", str(error).splitlines()[0])
-            stop.wait(_PAUSE_S)
+    """`once` again and again; the control database may be away for a while. Any other fault ends the process."""
+    try:
+        while not stop.is_set():
+            try:
+                once()
+                metrics.up.labels("control").set(1)
+            except SQLAlchemyError as error:
+                metrics.up.labels("control").set(0)
+                _log.warning("the control database cannot be used: %s", str(error).splitlines()[0])
+                stop.wait(_PAUSE_S)
+    finally:
+        stop.set()
 
 
 def _tell(teller: Teller, stop: threading.Event) -> None:

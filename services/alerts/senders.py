@@ -13,7 +13,7 @@ from services.alerts import bodies
 from services.alerts.guard import Forbidden
 from services.alerts.http import Refused, post
 from services.alerts.settings import Settings
-from services.control.incidents import Delivery
+from services.control.deliveries import Delivery
 from transforms.alerts.receivers import Receiver, ReceiverKind
 
 # Chats whose service has one host, which the scheme names: no URL of theirs leads into a network of one's own.

@@ -18,7 +18,7 @@ from services.alerts.metrics import Metrics
 from services.alerts.senders import send
 from services.alerts.settings import Settings
 from services.control.alerts import receivers_of
-from services.control.incidents import Delivery, Status, claim, delivered, due, not_delivered
+from services.control.deliveries import Delivery, Status, claim, delivered, due, not_delivered
 from transforms.alerts.receivers import Receiver, ReceiverKind
 
 _SECOND = 10**9

@@ -15,17 +15,8 @@ from services.control.alerts import (
     silences,
 )
 from services.control.database import NotFound
-from services.control.incidents import (
-    Status,
-    claim,
-    delivered,
-    deliveries,
-    due,
-    expire,
-    hear,
-    incidents,
-    not_delivered,
-)
+from services.control.deliveries import Status, claim, delivered, deliveries, due, not_delivered
+from services.control.incidents import expire, hear, incidents
 from tests.services.control.engines import NOW
 from transforms.alerts.parse import parse_file
 
