@@ -267,7 +267,7 @@ def test_what_a_budget_says_goes_to_the_receivers_of_its_organisation(notifier: 
     event = {"kind": "threshold", "threshold": 80, "budget": "team-a", "unit": "nano_dollars", "limit": 10 * 10**9}
     for _ in range(2):
         notifier.budget("e1", **event, spent=8 * 10**9, pending=0)
-    notifier.budget("broken")
+    notifier.budget("broken", time="never")
     notifier.say("firing")
     eventually(lambda: len(hook.hits) == 2)
     said = {alert["labels"]["alertname"]: alert["annotations"]["description"] for alert in hook.alerts()}
