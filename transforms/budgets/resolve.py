@@ -122,9 +122,9 @@ def extend(ledger: Ledger, event_id: str, request: pb.Extend) -> None:
 
 def expire(ledger: Ledger) -> None:
     """Ends the holds whose time has come."""
-    for name in ledger.segments.overdue():
+    for second, name in ledger.segments.overdue():
         spend = ledger.segments.spend(name)
-        if spend is not None and spend.status is Status.HELD and spend.expires <= ledger.time:
+        if spend is not None and spend.status is Status.HELD and spend.expires == second * SECOND:
             ledger.enter("expire", name, spend, spend._replace(status=Status.EXPIRED))
 
 

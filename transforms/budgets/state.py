@@ -111,8 +111,11 @@ class Segments:
         self._dues.setdefault(second, []).append(name)
         self._last_due = max(self._last_due, second)
 
-    def overdue(self) -> list[str]:
-        """The holds whose second has come by `self.time`, each second's by name; those that were ended too."""
+    def overdue(self) -> list[tuple[int, str]]:
+        """The seconds that have come by `self.time`, each with the names of holds that may expire then, in order.
+
+        Those that were ended, or expire later, are among them: how many depends on what earlier calls read at once.
+        """
         now, found = self.time // SECOND, []
         for second in range(self._swept + 1, min(now, self._last_due) + 1):
             name = f"due/{second}"
@@ -120,7 +123,7 @@ class Segments:
             if (data := self._state.get(name)) is not None:
                 names.update(hold for chunk in unpack(data) for hold in self._chunk(chunk)[1] if hold[0] == "r")
                 self._writes[name] = None
-            found += sorted(names)
+            found += [(second, hold) for hold in sorted(names)]
         self._swept = max(self._swept, now)
         return found
 

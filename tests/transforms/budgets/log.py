@@ -124,6 +124,10 @@ class Log:
         [status] = [found for found in self.peek().balances if found.budget_id == name]
         return status.spent, status.pending
 
+    def held_all(self) -> dict[str, tuple[int, int]]:
+        """(spent, pending) of each budget now."""
+        return {status.name: (status.spent, status.pending) for status in self.peek().balances}
+
     def peek(self) -> pb.Reply:
         """All balances now; the log is left as it is."""
         row = record(len(self.records), self.time, balance())
