@@ -268,7 +268,7 @@ def test_without_an_overrun_no_hard_limit_is_passed_at_any_offset(history: Any, 
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.tuples(st.integers(0, 9 * DAY), st.lists(requests(), max_size=4)), min_size=1, max_size=25))
+@given(st.lists(st.tuples(st.integers(0, 6 * DAY), st.lists(requests(), max_size=4)), min_size=1, max_size=25))
 def test_balances_stay_right_while_requests_are_forgotten(history: Any) -> None:
     """Each request has an id of its own, and is settled or not within its record or the next."""
     log, oracle = Log(), Oracle()
