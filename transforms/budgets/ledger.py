@@ -80,8 +80,8 @@ class Ledger:
                 self.journal.entry(kind, line, posted - over, pending, after.owner, ids)
             if over:
                 self.journal.entry("overrun", line, over, 0, after.owner, ids)
-            keep, had, held, *told = balance
-            moved = Balance(max(keep, after.keep), had + posted, held + pending, *told)
+            keep, had, held, limit, marks = balance
+            moved = Balance(max(keep, after.keep), had + posted, held + pending, limit, marks)
             self.put(budget, line.window_start, moved, ids[0])
         self.segments.put(name, after)
         return after

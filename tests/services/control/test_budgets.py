@@ -5,14 +5,12 @@ import pytest
 import sqlalchemy as sa
 
 from schemas import budget_pb2 as pb
+from services.control.budget_definition import Budget, InvalidBudget, as_proto
 from services.control.budgets import (
-    Budget,
-    InvalidBudget,
-    as_proto,
     delete_budget,
     find_budget,
     history,
-    limits,
+    limits_of,
     list_budgets,
     revisions,
     set_budget,
@@ -71,11 +69,11 @@ def test_every_change_has_the_next_revision_of_its_organisation(acme: sa.Engine)
 
 
 def test_the_ledger_takes_the_limits_as_they_are_stored(acme: sa.Engine) -> None:
-    assert limits(acme, "acme") == pb.Limits()
+    assert limits_of(acme, "acme") == pb.Limits()
     key, _ = create_key(acme, "acme", "red", "ci", NOW)
     put(acme, MONTH)
     put(acme, Budget("acme", "key", 5, "tokens", "total", team="red", key_id=key.key_id, hard=False, thresholds=()))
-    found = limits(acme, "acme")
+    found = limits_of(acme, "acme")
     assert found.revision == 2 and [one.name for one in found.budgets] == ["all", "key"]
     book = revised(EMPTY, found)
     assert [(b.unit, b.window, b.zone.key) for b in book.active] == [
@@ -83,7 +81,7 @@ def test_the_ledger_takes_the_limits_as_they_are_stored(acme: sa.Engine) -> None
         ("tokens", "total", "UTC"),
     ]
     delete_budget(acme, "acme", "all", "ann", "", NOW)
-    assert [b.id for b in revised(book, limits(acme, "acme")).active] == [b.id for b in book.active[1:]]
+    assert [b.id for b in revised(book, limits_of(acme, "acme")).active] == [b.id for b in book.active[1:]]
 
 
 def test_a_budget_keeps_its_balance_under_another_limit_and_begins_anew_where_it_counts_something_else() -> None:

@@ -145,6 +145,13 @@ def test_a_reservation_without_a_model_counts_against_its_budget_when_the_call_i
     assert (log.held("org"), log.held("openai")) == ((0, 0), (0, 0))
 
 
+def test_a_call_that_tells_its_model_does_not_count_against_budgets_that_came_after_its_reservation() -> None:
+    log = opened(budget("org", 1000))
+    log.send(reserve("a", 50), limits(2, budget("org", 1000), budget("red", 1000, team="red")))
+    log.send(charges(entry("c", 40, request_id="a")))
+    assert (log.held("org"), log.held("red")) == ((40, 10), (0, 0))
+
+
 def test_a_response_id_that_identifies_nothing_joins_nothing() -> None:
     log = opened(budget("day", 1000))
     log.send(reserve("a", 10), settle("a", 10, response_id="chatcmpl-123"))
