@@ -91,11 +91,12 @@ class Ledger:
         self._changes(before, after)
 
     def put(self, budget: Budget, window_start: int, balance: Balance, request_id: str, refused: bool = False) -> None:
-        """Keeps `balance`, and tells what has to be told of it."""
+        """Keeps `balance`, and tells what has to be told of it; of a budget that was deleted nothing."""
         span = self.span(budget, window_start)
-        balance, news = marked(balance, budget, refused)
-        for mark in news:
-            self.journal.event(mark.kind, mark.percent, budget, span, balance, request_id)
+        if budget.id in self.book.active_ids:
+            balance, news = marked(balance, budget, refused)
+            for mark in news:
+                self.journal.event(mark.kind, mark.percent, budget, span, balance, request_id)
         name = balance_name(budget.id, window_start)
         self.segments.put(name, balance)
         self.journal.balance(name, budget, span, balance)

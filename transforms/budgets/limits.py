@@ -85,6 +85,10 @@ class Book:
         return {budget.id: budget for budget in (*self.retired, *self.active)}
 
     @cached_property
+    def active_ids(self) -> frozenset[str]:
+        return frozenset(budget.id for budget in self.active)
+
+    @cached_property
     def _by_owner(self) -> dict[tuple[str, str], list[Budget]]:
         found: dict[tuple[str, str], list[Budget]] = {}
         for budget in self.active:

@@ -41,12 +41,13 @@ def test_a_raised_limit_makes_room_at_once() -> None:
 
 
 def test_the_holds_of_a_budget_that_was_deleted_are_resolved_in_its_books() -> None:
-    log = opened(budget("day", 100), budget("org", 100))
+    log = opened(budget("day", 100, **THRESHOLDS), budget("org", 100))
     log.send(reserve("a", 60), reserve("b", 30), limits(2, budget("org", 100)))
     log.send(settle("a", 50), release("b"))
     assert [found.name for found in log.peek().balances] == ["org"]
     rows = {key[0]: (row["spent"], row["pending"]) for key, row in log.balances().items()}
     assert rows == {"day": (50, 0), "org": (50, 0)}
+    assert log.told() == []
     log.send(limits(3, budget("day", 100)))
     assert log.held("day") == (50, 0)
 
