@@ -53,13 +53,8 @@ def run(data: Path, *arguments: str) -> list[dict[str, Any]]:
 def test_a_budget_that_was_set_is_listed_in_numbers_for_programs_and_in_words_for_people(data: Path) -> None:
     [made] = run(data, *SET, "--team", "search", "--model", "gpt-4*", "--threshold", "90", "--threshold", "10")
     assert run(data, "list", "--org", "acme") == run(data, "list") == [made]
-    assert (made["limit"], made["unit"], made["window"], made["revision"]) == (
-        25_500_000_000,
-        "nano_dollars",
-        "month",
-        1,
-    )
-    assert (made["thresholds"], made["hard"], len(made["budget_id"])) == (1, [10, 90], True, 16)
+    assert (made["limit"], made["unit"], made["window"]) == (25_500_000_000, "nano_dollars", "month")
+    assert (made["revision"], made["thresholds"], made["hard"], len(made["budget_id"])) == (1, [10, 90], True, 16)
     shown = re.sub(r" {2,}", "|", invoke(data, "list").stdout.splitlines()[1])
     assert shown.startswith("acme|all|$25.50|month, Europe/Berlin|team search, model gpt-4*|yes|10 %, 90 %|-|-|1")
 
