@@ -4,8 +4,6 @@ from typing import Any, NamedTuple
 
 from transforms.budgets.limits import Budget
 
-EXCEEDED = "exceeded"
-REFUSED = "refused"
 THRESHOLD = "threshold"
 
 
@@ -14,6 +12,10 @@ class Mark(NamedTuple):
 
     kind: str
     percent: int
+
+
+EXCESS = Mark("exceeded", 0)
+REFUSAL = Mark("refused", 0)
 
 
 class Balance(NamedTuple):
@@ -52,10 +54,10 @@ def marked(balance: Balance, budget: Budget, refused: bool) -> tuple[Balance, li
         for percent in sorted(budget.proto.thresholds)
         if balance.posted > 0 and balance.posted * 100 >= limit * percent
     ]
-    reached += [Mark(EXCEEDED, 0)] * (balance.posted > limit) + [Mark(REFUSED, 0)] * refused
+    reached += [EXCESS] * (balance.posted > limit) + [REFUSAL] * refused
     told = balance.marks
     if balance.limit != limit:
-        told = tuple(mark for mark in told if mark in reached and mark.kind != REFUSED)
+        told = tuple(mark for mark in told if mark in reached and mark != REFUSAL)
     news = [mark for mark in reached if mark not in told]
     if not news and balance.limit == limit:
         return balance, []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from transforms.budgets.amounts import MAX_BALANCE, OutOfBounds
-from transforms.budgets.balances import Balance, marked
+from transforms.budgets.balances import REFUSAL, Balance, marked
 from transforms.budgets.journal import Journal, Place
 from transforms.budgets.limits import Book, Budget
 from transforms.budgets.spends import NOTHING, Effect, Line, Spend
@@ -103,9 +103,20 @@ class Ledger:
 
     def look_again(self, budget: Budget) -> None:
         """Shows the balance of `budget`, whose definition has changed, and tells what its limit now means."""
+        start, balance = self._current(budget)
+        self.put(budget, start, balance, "")
+
+    def tell_refusal(self, budget: Budget, request_id: str) -> None:
+        """Tells that `budget` has just refused a request, if it is the first one of its window."""
+        start, balance = self._current(budget)
+        if REFUSAL not in balance.marks or balance.limit != budget.proto.limit:
+            self.put(budget, start, balance, request_id, refused=True)
+
+    def _current(self, budget: Budget) -> tuple[int, Balance]:
+        """The start of the window of this moment, and its balance, kept for some time after its end."""
         span = self.book.span(budget, self.time)
         balance = self.balance(budget, span.start)
-        self.put(budget, span.start, balance._replace(keep=max(balance.keep, span.end + self.memory.least)), "")
+        return span.start, balance._replace(keep=max(balance.keep, span.end + self.memory.least))
 
     def _changes(self, before: Spend | None, after: Spend) -> list[_Change]:
         """What `after` in the place of `before` changes, line by line. Raises OutOfBounds."""

@@ -63,10 +63,7 @@ def _decide(ledger: Ledger, name: str, spend: Spend, above: list[Budget], ttl_s:
     if refusals:
         refused = spend._replace(status=Status.REFUSED, keep=ledger.keep(held))
         for said in refusals:
-            budget = ledger.book.by_id[said.budget_id]
-            balance = ledger.balance(budget, said.window_start)
-            kept = balance._replace(keep=max(balance.keep, refused.keep))
-            ledger.put(budget, said.window_start, kept, name[2:], refused=True)
+            ledger.tell_refusal(ledger.book.by_id[said.budget_id], name[2:])
         ledger.enter("pending", name, None, refused)
         return pb.Reply(outcome=pb.OUTCOME_REFUSED, refusals=refusals, warnings=warnings, message=_full(refusals))
     ledger.enter("pending", name, None, held)

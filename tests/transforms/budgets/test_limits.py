@@ -131,6 +131,7 @@ def test_the_first_refusal_in_a_window_is_told() -> None:
     for number in range(3):
         log.send(reserve(f"r{number}", 11))
     assert log.told() == [("refused", "day", 0)]
+    assert len(log.rows("budget_balances")) == 3  # what refuses again and again is not written again
     log.send(limits(2, budget("day", 20)), reserve("x", 21), reserve("y", 21))
     log.send(reserve("z", 21), after=DAY)
     assert log.told() == [("refused", "day", 0)] * 3
