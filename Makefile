@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo cluster test check lint fix unit it chaos bench bench-cluster lock clean
+.PHONY: help demo cluster test check lint fix unit it chaos bench bench-cluster proto lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ bench: $(READY) ## rates, latencies, sizes and memory, printed in one run
 bench-cluster: $(READY) ## the same on a Kafka and Flink cluster, one core against two, recovery and upgrade times
 	@deploy/postgres
 	@$(BIN)/python -m benchmarks.cluster
+
+proto: $(READY) ## generate schemas/budget_pb2* from schemas/budget.proto again
+	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. schemas/budget.proto
 
 lock: $(READY) ## resolve pyproject.toml again into requirements.lock
 	@uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.commands import (
+    budgets,
     cluster,
     contexts,
     demo,
@@ -41,6 +42,7 @@ commands.add_typer(contexts.commands, name="context")
 commands.add_typer(orgs.commands, name="org")
 commands.add_typer(keys.commands, name="key")
 commands.add_typer(prices.commands, name="price")
+commands.add_typer(budgets.commands, name="budget")
 
 
 @commands.callback()

@@ -285,6 +285,107 @@ CLAIMS = pa.schema(
     ]
 )
 
+# One row per Kafka record of `budget.log` (schemas/budget.proto): what the fold over one organisation's budgets reads.
+BUDGET_LOG = pa.schema(
+    [
+        ("org", TEXT),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("time", pa.int64()),  # UTC ns, LogAppendTime of the record
+        ("body", pa.binary()),  # EventBatch
+    ]
+)
+
+# The usage ledger's entries as budgets read them: the rows of an event `charges`.
+CHARGES = pa.schema(
+    [
+        *_OWNER,
+        ("provider", TEXT),
+        ("model", TEXT),
+        ("entry_id", TEXT),  # counts with the numbers of its greatest version
+        ("version", pa.uint64()),
+        ("call_id", TEXT),
+        ("response_id", TEXT),  # '' for none
+        ("request_id", TEXT),  # of a reservation; '' for none
+        ("time", pa.int64()),  # UTC ns, start of the span
+        ("input_tokens", pa.int64()),  # signed as in USAGE; NULL when not known
+        ("output_tokens", pa.int64()),
+        ("cost_nano", pa.int64()),  # signed; NULL when unpriced
+    ]
+)
+
+BUDGET_REPLIES = pa.schema(
+    [
+        ("org", TEXT),
+        ("request_id", TEXT),
+        ("body", pa.binary()),  # Reply
+    ]
+)
+
+# A budget in one of its windows.
+_BUDGET = [
+    ("budget_id", TEXT),
+    ("budget", TEXT),  # its name
+    ("team", TEXT),  # what it counts; '' for any
+    ("key_id", TEXT),
+    ("provider", TEXT),
+    ("model", TEXT),
+    ("unit", TEXT),  # nano_dollars | tokens: of limit, spent and pending
+    ("hard", pa.bool_()),
+    ("window", TEXT),  # day | week | month | total
+    ("time_zone", TEXT),
+    ("window_start", NS),  # 1970-01-01 for total
+    ("window_end", NS),  # when it resets; NULL for total
+    ("limit", pa.int64()),
+    ("spent", pa.int64()),  # posted
+    ("pending", pa.int64()),  # reserved and not settled
+]
+
+# What people want to hear of, each once in a window and for one limit.
+BUDGET_EVENTS = pa.schema(
+    [
+        ("org", TEXT),
+        ("event_id", TEXT),
+        ("kind", TEXT),  # threshold | exceeded | refused
+        ("time", NS),
+        ("threshold", pa.int32()),  # percent of the limit; 0 unless kind is threshold
+        *_BUDGET,
+        ("request_id", TEXT),  # of the call that brought it about; '' for none
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+    ]
+)
+
+BUDGET_BALANCES = pa.schema(
+    [
+        ("org", TEXT),
+        *_BUDGET,
+        ("time", NS),  # of the event that changed it last
+        ("version", pa.uint64()),  # offset of that event + 1
+    ]
+)
+
+# The journal: sums over it by budget and window are the balances.
+BUDGET_ENTRIES = pa.schema(
+    [
+        ("org", TEXT),
+        ("entry_id", TEXT),  # partition-offset-number in the record: the same again after a replay
+        ("time", NS),
+        ("kind", TEXT),  # pending | post | void | expire | charge | overrun
+        ("budget_id", TEXT),
+        ("window_start", NS),
+        ("unit", TEXT),
+        ("spent", pa.int64()),  # by how much it changed what is posted
+        ("pending", pa.int64()),  # by how much it changed what is pending
+        ("request_id", TEXT),  # '' for a call without a reservation
+        ("call_id", TEXT),  # of a charge; '' else
+        *_OWNER[1:],
+        ("provider", TEXT),
+        ("model", TEXT),
+        ("version", pa.uint64()),  # offset + 1
+    ]
+)
+
 # What the sink writes, by table name.
 TABLES: dict[str, pa.Schema] = {
     "spans": SPANS,
