@@ -7,6 +7,7 @@ import typer
 
 from cli.commands import (
     alerts,
+    budgets,
     cluster,
     contexts,
     demo,
@@ -45,6 +46,7 @@ commands.add_typer(keys.commands, name="key")
 commands.add_typer(prices.commands, name="price")
 commands.add_typer(metrics.commands, name="metrics")
 commands.add_typer(alerts.commands, name="alert")
+commands.add_typer(budgets.commands, name="budget")
 
 
 @commands.callback()

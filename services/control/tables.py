@@ -113,3 +113,44 @@ alert_silences = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("actor", sa.String(255), nullable=False),
 )
+
+budgets = sa.Table(
+    "budgets",
+    metadata,
+    sa.Column("org", sa.String(63), sa.ForeignKey("organisations.org"), primary_key=True),
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("team", sa.String(63), nullable=False),
+    sa.Column("key_id", sa.String(63), nullable=False),
+    sa.Column("provider", sa.String(255), nullable=False),
+    sa.Column("model", sa.String(255), nullable=False),
+    sa.Column("period", sa.String(15), nullable=False),
+    sa.Column("time_zone", sa.String(63), nullable=False),
+    sa.Column("unit", sa.String(15), nullable=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("hard", sa.Boolean, nullable=False),
+    sa.Column("thresholds", sa.String(255), nullable=False),
+    sa.Column("effective_from", sa.BigInteger, nullable=False),
+    sa.Column("effective_to", sa.BigInteger, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("changed_at", sa.BigInteger, nullable=False),
+)
+
+budget_revisions = sa.Table(
+    "budget_revisions",
+    metadata,
+    sa.Column("org", sa.String(63), sa.ForeignKey("organisations.org"), primary_key=True),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+)
+
+budget_history = sa.Table(
+    "budget_history",
+    metadata,
+    sa.Column("org", sa.String(63), sa.ForeignKey("organisations.org"), primary_key=True),
+    sa.Column("revision", sa.BigInteger, primary_key=True),
+    sa.Column("name", sa.String(63), nullable=False),
+    sa.Column("change", sa.String(15), nullable=False),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.Column("actor", sa.String(255), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("changed_at", sa.BigInteger, nullable=False),
+)
