@@ -102,12 +102,8 @@ class Notifier:
         self._send(ALERTS.name, f"spanmill.alert.{state}", f"{id_}-{state}", row | changes)
 
     def budget(self, id_: str, **data: Any) -> None:
-        self._send(
-            BUDGET_EVENTS.name,
-            "spanmill.budget.threshold",
-            f"{self.org}-{id_}",
-            {"org": self.org, "time": 10**18} | data,
-        )
+        event = {"org": self.org, "event_id": f"{self.org}-{id_}", "time": str(10**18)} | data
+        self._send(BUDGET_EVENTS.name, "spanmill.budget.threshold", id_, event)
 
     def _send(self, topic: str, type_: str, id_: str, data: dict[str, Any]) -> None:
         producer = Producer({"bootstrap.servers": self.broker, "acks": "all"})
@@ -264,9 +260,9 @@ def test_without_leave_no_address_inside_is_reached_and_it_is_not_tried_again(no
 def test_what_a_budget_says_goes_to_the_receivers_of_its_organisation(notifier: Notifier, hook: Webhook):
     notifier.receivers(_hook(hook.url))
     notifier.start()
-    event = {"kind": "threshold", "threshold": 80, "budget": "team-a", "unit": "nano_dollars", "limit": 10 * 10**9}
+    budget = {"name": "team-a", "unit": "UNIT_NANO_DOLLARS", "limit": str(10 * 10**9), "spent": str(8 * 10**9)}
     for _ in range(2):
-        notifier.budget("e1", **event, spent=8 * 10**9, pending=0)
+        notifier.budget("e1", kind="threshold", threshold=80, budget=budget)
     notifier.budget("broken", time="never")
     notifier.say("firing")
     eventually(lambda: len(hook.hits) == 2)

@@ -6,8 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from google.protobuf import json_format
 from sqlalchemy.exc import SQLAlchemyError
 
+from schemas import budget_pb2 as pb
 from services.alerts.metrics import Metrics
 from services.alerts.settings import Settings
 from services.control.alerts import current_alerts, silences
@@ -95,8 +97,9 @@ def read_message(headers: Mapping[str, str | bytes | None], value: bytes) -> dic
         if type_.startswith("spanmill.alert."):
             return {name: data[name] for name in _FIELDS} | data
         if type_.startswith("spanmill.budget."):
-            return _of_budget(data, named["ce_id"], named["ce_subject"])
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError):
+            event = json_format.Parse(value, pb.BudgetEvent(), ignore_unknown_fields=True)
+            return _of_budget(event) if event.org and event.event_id else None
+    except (ValueError, KeyError, TypeError, json_format.ParseError):
         return None
     return None
 
@@ -104,33 +107,32 @@ def read_message(headers: Mapping[str, str | bytes | None], value: bytes) -> dic
 _FIELDS = ("org", "incident_id", "rule", "state", "labels", "receivers", "started_at", "at", "valid_until")
 
 
-_SHOWN = ("budget", "window", "team", "key_id", "provider", "model")
+_SHOWN = ("team", "key_id", "provider", "model")
 
 
-def _of_budget(data: Mapping[str, Any], id_: str, org: str) -> dict[str, Any]:
-    kind, name = str(data.get("kind", "event")), str(data.get("budget", ""))
-    shown = {key: str(data[key]) for key in _SHOWN if data.get(key)}
-    reached = f"{data.get('threshold')} % reached" if kind == "threshold" else kind
-    time = int(data["time"])
+def _of_budget(event: pb.BudgetEvent) -> dict[str, Any]:
+    budget = event.budget
+    shown = {"budget": budget.name, "window": pb.Window.Name(budget.window).removeprefix("WINDOW_").lower()}
+    shown |= {name: getattr(budget, name) for name in _SHOWN if getattr(budget, name)}
+    reached = f"{event.threshold} % reached" if event.kind == "threshold" else event.kind
+    spent, pending, limit = (_amount(n, budget.unit) for n in (budget.spent, budget.pending, budget.limit))
     return {
-        "org": org,
-        "incident_id": id_,
-        "rule": f"budget/{name}",
+        "org": event.org,
+        "incident_id": event.event_id,
+        "rule": f"budget/{budget.name}",
         "state": EVENT,
         "labels": shown,
-        "text": f"budget {name}: {reached}; spent {_amount(data, 'spent')} and {_amount(data, 'pending')} pending"
-        f" of {_amount(data, 'limit')}",
-        "summary": f"budget {name}: {reached}",
-        "severity": "warning" if kind == "threshold" else "critical",
-        "started_at": time,
-        "at": time,
-        "valid_until": time,
+        "text": f"budget {budget.name}: {reached}; spent {spent} and {pending} pending of {limit}",
+        "summary": f"budget {budget.name}: {reached}",
+        "severity": "warning" if event.kind == "threshold" else "critical",
+        "started_at": event.time,
+        "at": event.time,
+        "valid_until": event.time,
     }
 
 
-def _amount(data: Mapping[str, Any], name: str) -> str:
-    value = int(data.get(name) or 0)
-    return f"${value / 10**9:,.2f}" if data.get("unit") == "nano_dollars" else f"{value:,} tokens"
+def _amount(value: int, unit: pb.Unit) -> str:
+    return f"${value / 10**9:,.2f}" if unit == pb.UNIT_NANO_DOLLARS else f"{value:,} tokens"
 
 
 def _place(record: Message) -> TopicPartition:

@@ -54,9 +54,11 @@ def test_messages_that_are_none_are_told_from_those_that_are():
     assert found and found["incident_id"] == "i"
     for headers, value in ((named, b"{"), (named, b"[]"), (named, b"{}"), ({}, whole), ({"ce_type": b"\xff"}, whole)):
         assert read_message(headers, value) is None
-    budget = {"ce_type": b"spanmill.budget.threshold", "ce_id": b"e", "ce_subject": b"acme"}
-    event = read_message(budget, json.dumps({"kind": "exceeded", "budget": "b", "time": 5, "limit": 9}).encode())
+    budget = {"name": "b", "unit": "UNIT_TOKENS", "limit": "9", "window": "WINDOW_DAY", "team": "search"}
+    data = {"org": "acme", "event_id": "e", "kind": "exceeded", "time": "5", "budget": budget}
+    event = read_message({"ce_type": b"spanmill.budget.exceeded"}, json.dumps(data).encode())
     assert event and (event["org"], event["rule"], event["severity"]) == ("acme", "budget/b", "critical")
+    assert event["labels"] == {"budget": "b", "window": "day", "team": "search"}
     assert event["text"] == "budget b: exceeded; spent 0 tokens and 0 tokens pending of 9 tokens"
 
 
