@@ -395,6 +395,8 @@ TABLES: dict[str, pa.Schema] = {
     "dead_letters": DEAD_LETTERS,
     "traces": TRACES,
     "usage": USAGE,
+    "budget_balances": BUDGET_BALANCES,
+    "budget_entries": BUDGET_ENTRIES,
 }
 
 
