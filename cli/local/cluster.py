@@ -1,4 +1,4 @@
-"""The cluster profile on one machine: Kafka, a Flink session cluster, the store, Postgres, the gateway."""
+"""The cluster profile on one machine: Kafka, a Flink session cluster, store, Postgres, gateway, budget service."""
 
 from collections.abc import Sequence
 
@@ -29,6 +29,8 @@ class Cluster(Supervisor):
             (profile.http_port, "OTLP/HTTP", "--http-port"),
             (profile.grpc_port, "OTLP/gRPC", "--grpc-port"),
             (profile.sql_port, "SQL", "--sql-port"),
+            (profile.budget_grpc_port, "budgets over gRPC", "--budget-grpc-port"),
+            (profile.budget_http_port, "budgets over HTTP", "--budget-http-port"),
             (profile.flink_port, "Flink REST", "--flink-port"),
         )
         ports = KeptPorts(data)
@@ -49,23 +51,32 @@ class Cluster(Supervisor):
         parts.migrate(postgres.url, f"http://127.0.0.1:{store_port}")
         http_port, grpc_port = ports.get("http", profile.http_port), ports.get("grpc", profile.grpc_port)
         gateway = parts.gateway(profile, broker.address, postgres.url, http_port, grpc_port)
-        self._launch(gateway)
-        self._wait(gateway)
+        budget_http = ports.get("budget http", profile.budget_http_port)
+        budget_grpc = ports.get("budget grpc", profile.budget_grpc_port)
+        budgets = parts.budget_service(profile, broker.address, postgres.url, budget_http, budget_grpc)
+        self._launch(gateway, budgets)
+        self._wait(gateway, budgets)
         rest = f"http://127.0.0.1:{flink_port}"
         wait_task_managers(rest, profile.task_managers, _REGISTER_S)
         self._said_ready(f"flink with {profile.task_managers} TaskManagers")
-        gateway_url = f"http://{profile.host}:{http_port}"
+        gateway_url, budget_url = f"http://{profile.host}:{http_port}", f"http://{profile.host}:{budget_http}"
         return {
             "gateway": gateway_url,
             "grpc": f"{profile.host}:{grpc_port}",
             "store": f"http://127.0.0.1:{store_port}",
             "broker": broker.address,
             "control": postgres.url,
+            "budget": budget_url,
+            "budget_grpc": f"{profile.host}:{budget_grpc}",
             "flink": rest,
             "checkpoints": flink.checkpoints,
             "savepoints": flink.savepoints,
             "code": (data / "code").resolve().as_uri(),
-            "metrics": {"gateway": f"{gateway_url}/metrics", "store": f"http://127.0.0.1:{store_port}/metrics"}
+            "metrics": {
+                "gateway": f"{gateway_url}/metrics",
+                "store": f"http://127.0.0.1:{store_port}/metrics",
+                "budget-service": f"{budget_url}/metrics",
+            }
             | {name: f"http://127.0.0.1:{port}/metrics" for name, port in metrics.items()},
         }
 
@@ -73,4 +84,13 @@ class Cluster(Supervisor):
         return [f"taskmanager-{number}" for number in range(1, self.cluster.task_managers + 1)]
 
     def _stop_order(self) -> Sequence[str]:
-        return ("gateway", *self._task_managers(), "jobmanager", "zookeeper", "store", "postgres", "broker")
+        return (
+            "gateway",
+            "budget-service",
+            *self._task_managers(),
+            "jobmanager",
+            "zookeeper",
+            "store",
+            "postgres",
+            "broker",
+        )

@@ -1,4 +1,4 @@
-"""The embedded profile: broker, store, gateway and the observe job in a Flink of its own."""
+"""The embedded profile: broker, store, gateway, budget service, and each job in a Flink of its own."""
 
 from collections.abc import Sequence
 
@@ -21,6 +21,8 @@ class Embedded(Supervisor):
             (profile.http_port, "OTLP/HTTP", "--http-port"),
             (profile.grpc_port, "OTLP/gRPC", "--grpc-port"),
             (profile.sql_port, "SQL", "--sql-port"),
+            (profile.budget_grpc_port, "budgets over gRPC", "--budget-grpc-port"),
+            (profile.budget_http_port, "budgets over HTTP", "--budget-http-port"),
         )
         control = sqlite_url(profile.data)
         broker = Broker(profile.data / "broker", java(), parts.jars("broker", self.say), profile.logs / "broker.log")
@@ -33,8 +35,11 @@ class Embedded(Supervisor):
         ports = (profile.http_port or free_port(), profile.grpc_port or free_port())
         gateway = parts.gateway(profile, broker.address, control, *ports)
         job = parts.observe(profile, broker.address, f"http://127.0.0.1:{store_port}")
-        self._launch(gateway, job)
-        self._wait(gateway, job)
+        budget = parts.budget(profile, broker.address, f"http://127.0.0.1:{store_port}")
+        budget_ports = (profile.budget_http_port or free_port(), profile.budget_grpc_port or free_port())
+        budgets = parts.budget_service(profile, broker.address, control, *budget_ports)
+        self._launch(gateway, job, budget, budgets)
+        self._wait(gateway, budgets, job, budget)
         gateway_url, store_url = f"http://{profile.host}:{ports[0]}", f"http://127.0.0.1:{store_port}"
         return {
             "gateway": gateway_url,
@@ -42,8 +47,14 @@ class Embedded(Supervisor):
             "store": store_url,
             "broker": broker.address,
             "control": control,
-            "metrics": {"gateway": f"{gateway_url}/metrics", "store": f"{store_url}/metrics"},
+            "budget": (budget_url := f"http://{profile.host}:{budget_ports[0]}"),
+            "budget_grpc": f"{profile.host}:{budget_ports[1]}",
+            "metrics": {
+                "gateway": f"{gateway_url}/metrics",
+                "store": f"{store_url}/metrics",
+                "budget-service": f"{budget_url}/metrics",
+            },
         }
 
     def _stop_order(self) -> Sequence[str]:
-        return ("gateway", "observe", "store", "broker")
+        return ("gateway", "budget-service", "observe", "budget", "store", "broker")
