@@ -27,7 +27,7 @@ OVERLAYS = sorted(path.name for path in (KUBERNETES / "overlays").iterdir())
 NOT_IN_APPLICATION_MODE = {"jobmanager.memory.process.size", "resourcemanager.standalone.start-up-time"}
 FOLDERS = ("high-availability.storageDir", "execution.checkpointing.dir", "execution.checkpointing.savepoint-dir")
 
-# Name of the Deployment, prefix of its variables, its settings, and that which says how long a call may take.
+# Name of the Deployment, prefix of its variables, its settings, seconds that it may take to stop.
 SERVICES = [
     ("gateway", "SPANMILL_GATEWAY_", Settings, Settings.model_fields["delivery_timeout_s"].default + 2),
     (
@@ -273,4 +273,4 @@ def test_a_service_is_probed_where_it_answers(
     assert service["selector"] == budget["selector"]["matchLabels"] == deployment["selector"]["matchLabels"]
     assert budget["minAvailable"] < deployment["replicas"], "a node must be able to be drained"
     pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert deployment["template"]["spec"]["terminationGracePeriodSeconds"] > pause + kind.model_fields[most].default + 2
+    assert deployment["template"]["spec"]["terminationGracePeriodSeconds"] > pause + most
