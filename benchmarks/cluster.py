@@ -44,7 +44,17 @@ def say(text: str) -> None:
 def cluster(folder: Path, task_managers: int) -> Iterator[Running]:
     """A cluster on `folder` whose dead processes are started again, until the block ends."""
     supervisor = Cluster(
-        ClusterProfile(folder, http_port=0, grpc_port=0, sql_port=0, flink_port=0, task_managers=task_managers), say
+        ClusterProfile(
+            folder,
+            http_port=0,
+            grpc_port=0,
+            sql_port=0,
+            flink_port=0,
+            task_managers=task_managers,
+            budget_grpc_port=0,
+            budget_http_port=0,
+        ),
+        say,  # fmt: skip
     )
     stop = threading.Event()
 

@@ -33,7 +33,7 @@ class Figure:
 def measure(say) -> list[Figure]:
     """Starts the product on a folder of its own, drives it, and stops it."""
     with tempfile.TemporaryDirectory(prefix="spanmill-bench-") as folder:
-        profile = Profile(Path(folder), http_port=0, grpc_port=0, sql_port=0)
+        profile = Profile(Path(folder), http_port=0, grpc_port=0, sql_port=0, budget_grpc_port=0, budget_http_port=0)
         supervisor = Embedded(profile, say)
         running = supervisor.start()
         try:

@@ -14,7 +14,10 @@ class LocalCluster(Product):
     """`spanmill cluster up` on free ports over one data folder."""
 
     verb = ("cluster", "up")
-    port_options = ("--http-port", "0", "--grpc-port", "0", "--sql-port", "0", "--flink-port", "0")
+    port_options = (
+        "--http-port", "0", "--grpc-port", "0", "--sql-port", "0", "--flink-port", "0",
+        "--budget-grpc-port", "0", "--budget-http-port", "0", "--task-managers", "2",
+    )  # fmt: skip
 
     def job(self, *arguments: str, ok: bool = True, timeout: float = 400) -> subprocess.CompletedProcess[str]:
         """Runs `spanmill job ...` on it; checks the exit code where `ok`."""

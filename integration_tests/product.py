@@ -24,7 +24,10 @@ class Product:
     """`spanmill up` on free ports over one data folder."""
 
     verb: tuple[str, ...] = ("up",)
-    port_options: tuple[str, ...] = ("--http-port", "0", "--grpc-port", "0", "--sql-port", "0", "--quiet-gap", "1")
+    port_options: tuple[str, ...] = (
+        "--http-port", "0", "--grpc-port", "0", "--sql-port", "0", "--quiet-gap", "1",
+        "--budget-grpc-port", "0", "--budget-http-port", "0",
+    )  # fmt: skip
 
     def __init__(self, data: Path, *options: str) -> None:
         self.data = data

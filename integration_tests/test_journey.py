@@ -168,7 +168,8 @@ def test_a_second_up_continues_where_the_first_stopped(new_product):
     product.caught_up()
     found = {row["trace_id"] for row in product.rows("SELECT trace_id FROM traces")}
     assert found == {first, second}
-    again = spanmill("up", "--data", str(product.data), "--http-port", "0", "--grpc-port", "0", "--sql-port", "0")
+    again = spanmill("up", "--data", str(product.data), "--http-port", "0", "--grpc-port", "0", "--sql-port", "0",
+                     "--budget-grpc-port", "0", "--budget-http-port", "0")  # fmt: skip
     assert again.returncode == 4
     assert "already" in again.stderr
 

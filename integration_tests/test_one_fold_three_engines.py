@@ -142,15 +142,16 @@ def in_flink(records: list[tuple], folder: Path, complete: Callable[[Rows], bool
     from pipelines.flink.jvm import start_jvm
     from pipelines.flink.local import configuration
     from pipelines.flink.observe import observe
-    from pipelines.flink.settings import load_local
+    from pipelines.flink.settings import ObserveSettings, load_local
 
     settings_file = folder / "settings.json"
     asked = {"brokers": "", "store_url": "", "folder": str(folder), "buckets": BUCKETS, "quiet_gap_s": 1}
     settings_file.write_text(json.dumps(asked | {"batch_bytes": 100_000}))
-    settings = load_local(Path(__file__).parent.parent / "jobs" / "observe.yaml", settings_file)
+    spec = Path(__file__).parent.parent / "jobs" / "observe.yaml"
+    settings, place = load_local(ObserveSettings, spec, settings_file)
     jvm = start_jvm(fetch("flink", jar_folder(), print), folder / "flink.log", 512)
     try:
-        env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, 0))
+        env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, place, 0))
         env.set_parallelism(1)
         octets = Types.PRIMITIVE_ARRAY(Types.BYTE())
         headers = Types.MAP(Types.STRING(), octets)

@@ -10,6 +10,7 @@ from cli.kafka import Brokers
 from integration_tests.ground import HEADERS
 from integration_tests.product import spanmill
 from integration_tests.traffic import all_files, renamed
+from schemas.topics import TOPICS
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -29,7 +30,7 @@ def test_migrate_shows_the_topic_and_a_running_job_reads_the_partitions_that_it_
     product = new_product()
     running = product.up()
     assert topic_rows(product.data, "--status") == [
-        {"schema": "topic", "migration": "spans.raw", "state": "applied", "note": None}
+        {"schema": "topic", "migration": topic.name, "state": "applied", "note": None} for topic in TOPICS
     ]
     told = migrate(product.data, "--partitions", "2", code=Exit.REFUSED)
     assert "Kafka takes no partition away" in told.stderr
@@ -39,6 +40,8 @@ def test_migrate_shows_the_topic_and_a_running_job_reads_the_partitions_that_it_
     assert topic_rows(product.data, "--status", "--partitions", "6")[0]["state"] == "pending"
     log = Brokers(running.broker)
     assert log.partitions("spans.raw") == 4
+    # An organisation's budgets have one order, which is that of one partition.
+    assert [row["state"] for row in topic_rows(product.data, "--status", "--partitions", "6")[1:]] == ["applied"] * 4
 
     bodies = [renamed(path.read_bytes(), "partitions") for path in all_files()]
     producer = Producer(log.client())

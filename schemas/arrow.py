@@ -482,6 +482,8 @@ TABLES: dict[str, pa.Schema] = {
     "traces": TRACES,
     "usage": USAGE,
     "metrics_1m": METRICS,
+    "budget_balances": BUDGET_BALANCES,
+    "budget_entries": BUDGET_ENTRIES,
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 # A request of the gateway's limit (20 MiB) must fit into one record.
 MAX_RECORD_BYTES = 32 * 2**20
 _MOST_REPLICAS = 3
+_NEVER = str(2**63 - 1)  # Kafka: the operating system writes it in its own time
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Topic:
             "message.timestamp.type": "LogAppendTime",
             "min.insync.replicas": str(min(replicas, 2)),
         }
-        return found | ({"flush.messages": "1"} if self.flush and replicas == 1 else {})
+        return found | ({"flush.messages": "1" if self.flush else _NEVER} if replicas == 1 else {})
 
 
 SPANS = Topic("spans.raw")
@@ -48,6 +49,10 @@ BUDGET_LOG = Topic("budget.log", retention_ms=-1)
 # Both can be derived again from the log, so that they need not wait for a disk.
 BUDGET_REPLIES = Topic("budget.replies", retention_ms=3_600_000, flush=False)
 BUDGET_EVENTS = Topic("budget.events", flush=False)
+# Rows on their way to the store.
+BUDGET_JOURNAL = Topic("budget.journal", flush=False)
 
 # What changed of incidents, CloudEvents by organisation.
 ALERTS = Topic("alerts", flush=False)
+
+TOPICS = (SPANS, BUDGET_LOG, BUDGET_REPLIES, BUDGET_EVENTS, BUDGET_JOURNAL, ALERTS)

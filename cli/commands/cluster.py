@@ -32,7 +32,7 @@ commands = typer.Typer(
 @commands.command("up")
 def up(
     data: Data = DATA,
-    task_managers: Annotated[int, typer.Option(min=1, max=32, help="TaskManagers, of one slot each.")] = 2,
+    task_managers: Annotated[int, typer.Option(min=1, max=32, help="TaskManagers, of one slot each.")] = 3,
     state_backend: Annotated[
         Literal["hashmap", "rocksdb"], typer.Option(help="Where the jobs keep their state between checkpoints.")
     ] = "hashmap",
@@ -40,6 +40,8 @@ def up(
     grpc_port: Annotated[int, typer.Option(help="OTLP/gRPC; 0 takes a free port.")] = 4317,
     sql_port: Annotated[int, typer.Option(help="ClickHouse HTTP protocol; 0 takes a free port.")] = 8123,
     flink_port: Annotated[int, typer.Option(help="Flink's REST and web page; 0 takes a free port.")] = 8081,
+    budget_grpc_port: Annotated[int, typer.Option(help="Budgets over gRPC; 0 takes a free port.")] = 4319,
+    budget_http_port: Annotated[int, typer.Option(help="Budgets as JSON over HTTP; 0 takes a free port.")] = 4320,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when it is up; spanmill cluster down.")
     ] = False,
@@ -53,10 +55,11 @@ def up(
 
       spanmill cluster up
 
-      spanmill cluster up --detach --task-managers 3 && spanmill job deploy observe
+      spanmill cluster up --detach --task-managers 4 && spanmill job deploy observe
     """
     profile = ClusterProfile(
         data, "127.0.0.1", http_port, grpc_port, sql_port,
+        budget_grpc_port=budget_grpc_port, budget_http_port=budget_http_port,
         flink_port=flink_port, task_managers=task_managers, state_backend=state_backend,
     )  # fmt: skip
     if detach:
@@ -136,6 +139,8 @@ def _in_background(profile: ClusterProfile) -> Running:
     args += ["--task-managers", str(profile.task_managers), "--state-backend", profile.state_backend]
     args += ["--http-port", str(profile.http_port), "--grpc-port", str(profile.grpc_port)]
     args += ["--sql-port", str(profile.sql_port), "--flink-port", str(profile.flink_port)]
+    args += ["--budget-grpc-port", str(profile.budget_grpc_port)]
+    args += ["--budget-http-port", str(profile.budget_http_port)]
     with log.open("wb") as out:
         process = subprocess.Popen(
             args, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
@@ -160,10 +165,12 @@ def banner(running: Running, profile: ClusterProfile) -> str:
     return f"""
 spanmill   cluster   data {profile.data}   stop: spanmill cluster down{where}
 OTLP   {running.gateway}   grpc {running.grpc}   no key needed on loopback
+budget {running.budget}   grpc {running.budget_grpc}
 SQL    {running.store}   (ClickHouse HTTP protocol, database spanmill)
 Kafka  {running.broker}   topic {running.topic}
 Flink  {running.flink}   {profile.task_managers} TaskManagers of one slot
 
 next   spanmill job deploy observe{where}
+       spanmill job deploy budget{where}
        spanmill cluster status{where}
 """

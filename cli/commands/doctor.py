@@ -92,7 +92,8 @@ def _instance(data: Path, send: bool, key: str) -> Iterator[Check]:
         running = find_running(data)
     except Failure:
         yield Check("instance", True, f"nothing runs on {data}")
-        for port, option in ((4318, "--http-port"), (4317, "--grpc-port"), (8123, "--sql-port")):
+        for port, option in ((4318, "--http-port"), (4317, "--grpc-port"), (8123, "--sql-port"),
+                             (4319, "--budget-grpc-port"), (4320, "--budget-http-port")):  # fmt: skip
             yield Check(f"port {port}", is_free("127.0.0.1", port), "looked at", f"spanmill up {option} 0")
         return
     answers = list(_answers(running))

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -25,7 +26,7 @@ from pipelines.store import StoreSettings, connect_creating
 from pipelines.store import connect as connect_store
 from schemas.kafka import KafkaAccess
 from schemas.migrations import CLICKHOUSE, MigrationError, load
-from schemas.topics import SPANS, Topic
+from schemas.topics import SPANS, TOPICS, Topic
 from services.control.migrate import status as control_status
 
 
@@ -79,13 +80,12 @@ def migrate(
             _show_plan(_looked(log, partitions), sql(plan(client, CLICKHOUSE)))
             return
         if not status:
-            _bring_topic(log, partitions)
+            _bring_topics(log, partitions)
             applied = migrate_store(client, CLICKHOUSE, time.time_ns())
             say(f"store: {len(applied)} migrations applied")
     except MigrationError as error:
         raise Failure(str(error), "restore the file as it was, and write a new one", Exit.REFUSED) from error
-    topic = _looked(log, partitions)
-    rows = topic.rows() if topic else []
+    rows = [row for topic in _looked(log, partitions) for row in topic.rows()]
     done = {row.number: row.status for row in store_status(client)}
     rows += [
         {"schema": "store", "migration": f"{m.number:04}_{m.name}", "state": done.get(m.number, "pending")}
@@ -109,14 +109,16 @@ def _elsewhere(url: str, user: str, create: bool) -> Client:
 
 @dataclass(frozen=True)
 class _Log:
+    """topics: that of raw spans, the one that may get more partitions, and the others."""
+
     brokers: Brokers
-    topic: Topic
+    topics: tuple[Topic, ...]
 
 
 def _log_of(running: Running) -> _Log | None:
     """None in a context that says no broker."""
-    topic = replace(SPANS, name=running.topic)
-    return _Log(brokers_of(running.broker, running.kafka), topic) if running.broker else None
+    topics = tuple(replace(one, name=running.topic) if one is SPANS else one for one in TOPICS)
+    return _Log(brokers_of(running.broker, running.kafka), topics) if running.broker else None
 
 
 def _log_elsewhere(address: str) -> _Log | None:
@@ -125,23 +127,29 @@ def _log_elsewhere(address: str) -> _Log | None:
         access = KafkaAccess.model_validate_json(os.environ.get("SPANMILL_KAFKA") or "{}")
     except ValidationError as error:
         raise Failure(f"SPANMILL_KAFKA is wrong: {error}", "see schemas/kafka.py", Exit.USAGE) from error
-    return _Log(Brokers(address, access), SPANS) if address else None
+    return _Log(Brokers(address, access), TOPICS) if address else None
 
 
-def _looked(log: _Log | None, partitions: int | None) -> Look | None:
-    return look(log.brokers, log.topic, partitions) if log else None
-
-
-def _bring_topic(log: _Log | None, partitions: int | None) -> None:
+def _wanted(log: _Log | None, partitions: int | None) -> Iterator[tuple[Brokers, Topic, int | None]]:
+    """More partitions are for the topic of raw spans: the order of an organisation's budgets is that of one."""
     if log:
-        before = bring(log.brokers, log.topic, partitions)
-        say(f"topic {log.topic.name}: {before.todo or 'nothing to do'}")
+        yield from ((log.brokers, topic, None if number else partitions) for number, topic in enumerate(log.topics))
 
 
-def _show_plan(topic: Look | None, statements: str) -> None:
-    """SQL, what is done to the topic as comments. Raises Failure (refused) when it can never be what is wanted."""
-    for row in topic.rows() if topic else ():
+def _looked(log: _Log | None, partitions: int | None) -> list[Look]:
+    return [look(*wanted) for wanted in _wanted(log, partitions)]
+
+
+def _bring_topics(log: _Log | None, partitions: int | None) -> None:
+    for wanted in _wanted(log, partitions):
+        before = bring(*wanted)
+        say(f"topic {before.topic.name}: {before.todo or 'nothing to do'}")
+
+
+def _show_plan(topics: Sequence[Look], statements: str) -> None:
+    """SQL, what is done to topics as comments. Raises Failure (refused) when one can never be what is wanted."""
+    for row in (row for topic in topics for row in topic.rows()):
         paper.print(f"-- topic {row['migration']}: {row['state']} {row['note'] or ''}".rstrip(), markup=False)
     paper.print(statements, markup=False)
-    if topic:
+    for topic in topics:
         topic.refuse_barred()

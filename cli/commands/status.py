@@ -112,6 +112,7 @@ def status(
         show(by_org, [*complete.columns, "breaches"], output)
         return
     show(process_rows(running.pids), ["process", "pid", "state", "memory_mb"], output, "processes")
+    paper.print(f"budgets: {running.budget or 'no service'}   grpc {running.budget_grpc or 'none'}", markup=False)
     paper.print()
     show(complete.rows, complete.columns, output, "completeness (spans)")
     paper.print()

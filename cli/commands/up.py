@@ -26,10 +26,12 @@ def up(
     http_port: Annotated[int, typer.Option(help="OTLP/HTTP; 0 takes a free port.")] = 4318,
     grpc_port: Annotated[int, typer.Option(help="OTLP/gRPC; 0 takes a free port.")] = 4317,
     sql_port: Annotated[int, typer.Option(help="ClickHouse HTTP protocol, on loopback; 0 takes a free port.")] = 8123,
+    budget_grpc_port: Annotated[int, typer.Option(help="Budgets over gRPC; 0 takes a free port.")] = 4319,
+    budget_http_port: Annotated[int, typer.Option(help="Budgets as JSON over HTTP; 0 takes a free port.")] = 4320,
     quiet_gap: Annotated[float, typer.Option(help="Seconds without a new span after which a trace is shown.")] = 5.0,
     horizon: Annotated[float, typer.Option(help="Seconds without a new span after which a trace is final.")] = 600.0,
 ) -> None:
-    """Run everything on this machine until Ctrl-C: broker, gateway, Flink job, ClickHouse engine.
+    """Run everything on this machine until Ctrl-C: broker, gateway, budget service, Flink jobs, ClickHouse engine.
 
     Started again on the same data folder it goes on where it stopped.
 
@@ -39,7 +41,9 @@ def up(
 
       spanmill up --data /var/lib/spanmill --http-port 14318
     """
-    profile = Profile(data, host, http_port, grpc_port, sql_port, quiet_gap, horizon)
+    profile = Profile(
+        data, host, http_port, grpc_port, sql_port, quiet_gap, horizon, budget_grpc_port, budget_http_port
+    )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -58,6 +62,7 @@ def banner(running: Running, profile: Profile) -> str:
     return f"""
 spanmill   embedded   data {profile.data}   stop Ctrl-C
 OTLP   {running.gateway}   grpc {running.grpc}   {keys}
+budget {running.budget}   grpc {running.budget_grpc}
 SQL    {running.store}   (ClickHouse HTTP protocol, database spanmill)
 
 send   export OTEL_EXPORTER_OTLP_ENDPOINT={running.gateway}   then run your app, or: spanmill send FILE

@@ -64,7 +64,7 @@ def make_plan(cluster: Cluster, spec: JobSpec, client: JobClient, wish: Wish) ->
     graph = client.ask("graph")
     wanted = Facts(spec.settings, code_store.digest(), graph)
     live = live_revision(cluster, spec.name)
-    place = place_of(cluster.running, cluster.rest, spec.name)
+    place = place_of(cluster.running, cluster.rest, spec.name, spec.settings["topic"])
     savepoint, before = beginning(_history(cluster, spec.name), spec.name, live, wish)
     facts = Facts(before.spec, before.code, before.graph) if before else None
     lines = compare(facts, wanted, place, wish.lost)
@@ -145,15 +145,15 @@ def _start(
     now = cluster.now()
     revision = note(cluster.engine, revision, now, flink_job=flink_job, state=RevisionState.DEPLOYING, message="")
     try:
-        wait_well(cluster, flink_job, timeout)
+        wait_well(cluster, flink_job, revision.spec["topic"], timeout)
     except Failure:
         cluster.rest.cancel(flink_job, _SAVEPOINT_S)
         raise
     return _note(cluster, revision, RevisionState.RUNNING, "")
 
 
-def wait_well(cluster: Cluster, flink_job: str, timeout: float) -> None:
-    """Returns when all tasks run, a checkpoint is complete and the lag is zero or falling.
+def wait_well(cluster: Cluster, flink_job: str, topic: str, timeout: float) -> None:
+    """Returns when all tasks run, a checkpoint is complete and the lag on `topic` is zero or falling.
 
     Raises Failure as soon as the job has ended, or after `timeout` seconds with what is missing.
     """
@@ -166,7 +166,7 @@ def wait_well(cluster: Cluster, flink_job: str, timeout: float) -> None:
                 raise Failure(f"the job {job.state.lower()}: {job.failure or 'nobody said why'}")
             missing = _missing(job)
             if not missing:
-                before, lag = lag, lag_of(cluster, job.name)
+                before, lag = lag, lag_of(cluster, job.name, topic)
                 if not lag or (before is not None and lag < before):
                     cluster.say(f"running, checkpoint {job.checkpoints} complete, {lag:,} records behind")
                     return
@@ -183,10 +183,10 @@ def wait_well(cluster: Cluster, flink_job: str, timeout: float) -> None:
         time.sleep(_LAG_POLL_S if lag is not None else _POLL_S)
 
 
-def lag_of(cluster: Cluster, job: str) -> int:
-    """Records of the log that no checkpoint of the job covers."""
+def lag_of(cluster: Cluster, job: str, topic: str) -> int:
+    """Records of `topic` that no checkpoint of the job covers."""
     log = brokers_of(cluster.running.broker, cluster.running.kafka)
-    return log.lag(cluster.running.topic, group_of(job))
+    return log.lag(topic, group_of(job))
 
 
 def _missing(job: JobState) -> str:
@@ -234,13 +234,9 @@ def rollback(cluster: Cluster, entry: str, job: str, number: int | None, timeout
         if Facts(live.spec, live.code, live.graph) == wanted:
             cluster.say(f"revision {live.revision} is the same already")
             return live
-        refused = [
-            line
-            for line in compare(
-                Facts(live.spec, live.code, live.graph), wanted, place_of(cluster.running, cluster.rest, job), ()
-            )
-            if line.cure
-        ]
+        place = place_of(cluster.running, cluster.rest, job, target.spec["topic"])
+        lines = compare(Facts(live.spec, live.code, live.graph), wanted, place, ())
+        refused = [line for line in lines if line.cure]
         if refused and not target.savepoint:
             raise Failure(f"{refused[0].subject}: {refused[0].reason}", refused[0].cure, Exit.REFUSED)
         newest = stop(cluster, job).savepoint

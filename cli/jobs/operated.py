@@ -103,7 +103,7 @@ class Operated:
 
     def _place(self, settings: Mapping[str, Any]) -> Place:
         """The image brings its Flink, and Kubernetes as many TaskManagers as the job asks for."""
-        partitions, migrations = surroundings(self.running)
+        partitions, migrations = surroundings(self.running, settings["topic"])
         return Place(f"{FLINK_VERSION}.", partitions, settings["parallelism"], migrations)
 
     def _drift(self, live: Revision, site: Site) -> Iterator[Line]:

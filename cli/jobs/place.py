@@ -15,14 +15,14 @@ from pipelines.store import connect_creating
 from schemas.migrations import CLICKHOUSE, MigrationError
 
 
-def place_of(running: Running, rest: FlinkRest, job: str) -> Place:
-    """What there is for the job named `job`. Raises Failure when cluster, broker or store does not answer or fit."""
-    partitions, migrations = surroundings(running)
+def place_of(running: Running, rest: FlinkRest, job: str, topic: str) -> Place:
+    """What there is for the job `job`, which reads `topic`. Raises Failure when something does not answer or fit."""
+    partitions, migrations = surroundings(running, topic)
     return Place(rest.version(), partitions, rest.free_slots(job), migrations)
 
 
-def surroundings(running: Running) -> tuple[int, tuple[str, ...]]:
-    """Partitions of the topic, and migrations that the store needs. Raises Failure like place_of."""
+def surroundings(running: Running, topic: str) -> tuple[int, tuple[str, ...]]:
+    """Partitions of `topic`, and migrations that the store needs. Raises Failure like place_of."""
     try:
         with connect_creating(running.store_settings) as client:
             pending = tuple(f"{migration.number:04}_{migration.name}" for migration in plan(client, CLICKHOUSE))
@@ -30,7 +30,7 @@ def surroundings(running: Running) -> tuple[int, tuple[str, ...]]:
         raise Failure(str(error), "spanmill migrate --status", Exit.REFUSED) from error
     except (Error, OSError) as error:
         raise Failure(f"the store at {running.store} does not answer: {error}", code=Exit.CANNOT_CONNECT) from error
-    return brokers_of(running.broker, running.kafka).partitions(running.topic), pending
+    return brokers_of(running.broker, running.kafka).partitions(topic), pending
 
 
 def migrate_store(running: Running, say: Callable[[str], None]) -> None:

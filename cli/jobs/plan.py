@@ -94,7 +94,8 @@ def compare(running: Facts | None, wanted: Facts, place: Place, lost: Sequence[s
     """The lines of a plan. running: whose state the job goes on with; None when it begins with an empty one."""
     lines = [*_cluster(wanted, place), *_tables(place)]
     if running is None:
-        new = f"parallelism {wanted.spec['parallelism']}, {wanted.spec['buckets']} buckets"
+        buckets = f", {wanted.spec['buckets']} buckets" if "buckets" in wanted.spec else ""
+        new = f"parallelism {wanted.spec['parallelism']}{buckets}"
         return (Line("job", "", new, Label.COMPATIBLE, "starts with an empty state, from the log's beginning"), *lines)
     return (*_settings(running.spec, wanted.spec), *_code(running, wanted), *_state(running, wanted, lost), *lines)
 

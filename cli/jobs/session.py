@@ -55,7 +55,7 @@ class Session(Cluster):
             "flink_job": now.id,
             "state": now.state.lower(),
             "tasks": f"{now.running}/{now.tasks}",
-            "lag_records": deploy.lag_of(self, job),
+            "lag_records": deploy.lag_of(self, job, live.spec["topic"]),
             "checkpoints": now.checkpoints,
             "checkpoint_bytes": latest.get("state_size"),
             "checkpoint_ms": latest.get("end_to_end_duration"),

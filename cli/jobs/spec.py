@@ -12,7 +12,8 @@ from ruamel.yaml.error import YAMLError
 
 from cli.exits import Exit, Failure
 from cli.local.profile import Running
-from pipelines.flink.settings import ObserveSettings, defaults
+from pipelines.flink.settings import SETTINGS, defaults
+from schemas.topics import SPANS
 
 _JOBS = Path(__file__).parents[2] / "jobs"
 
@@ -47,12 +48,14 @@ def job_spec(job: str, running: Running, file: Path | None, sets: Sequence[str],
     if job not in known_jobs():
         raise Failure(f"there is no job {job!r}", f"the jobs are: {', '.join(known_jobs())}", Exit.USAGE)
     path = _JOBS / f"{job}.yaml"
-    asked = defaults(path, "cluster") | {"brokers": running.broker, "topic": running.topic, "store_url": running.store}
+    asked = defaults(path, "cluster") | {"brokers": running.broker, "store_url": running.store}
+    if asked["topic"] == SPANS.name:  # which a place may name otherwise
+        asked["topic"] = running.topic
     asked |= _from_file(file) | dict(_pair(text) for text in sets)
     if parallelism is not None:
         asked["parallelism"] = parallelism
     try:
-        settings = ObserveSettings.model_validate(asked)
+        settings = SETTINGS[job].model_validate(asked)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise Failure(f"the settings of {job} are wrong: {problems}", f"see jobs/{job}.yaml", Exit.USAGE) from error

@@ -1,4 +1,4 @@
-"""The cluster profile on one machine: Kafka, a Flink session cluster, store, Postgres, gateway, notifier."""
+"""The cluster profile on one machine: Kafka, a Flink session cluster, store, Postgres, and the services."""
 
 from collections.abc import Sequence
 
@@ -29,6 +29,8 @@ class Cluster(Supervisor):
             (profile.http_port, "OTLP/HTTP", "--http-port"),
             (profile.grpc_port, "OTLP/gRPC", "--grpc-port"),
             (profile.sql_port, "SQL", "--sql-port"),
+            (profile.budget_grpc_port, "budgets over gRPC", "--budget-grpc-port"),
+            (profile.budget_http_port, "budgets over HTTP", "--budget-http-port"),
             (profile.flink_port, "Flink REST", "--flink-port"),
         )
         ports = KeptPorts(data)
@@ -51,18 +53,23 @@ class Cluster(Supervisor):
         gateway = parts.gateway(profile, broker.address, postgres.url, http_port, grpc_port)
         alerts_port = ports.get("alerts metrics")
         alerts = parts.alerts(profile, broker.address, postgres.url, alerts_port)
-        self._launch(gateway, alerts)
-        self._wait(gateway, alerts)
+        budget_http = ports.get("budget http", profile.budget_http_port)
+        budget_grpc = ports.get("budget grpc", profile.budget_grpc_port)
+        budgets = parts.budget_service(profile, broker.address, postgres.url, budget_http, budget_grpc)
+        self._launch(gateway, budgets, alerts)
+        self._wait(gateway, budgets, alerts)
         rest = f"http://127.0.0.1:{flink_port}"
         wait_task_managers(rest, profile.task_managers, _REGISTER_S)
         self._said_ready(f"flink with {profile.task_managers} TaskManagers")
-        gateway_url = f"http://{profile.host}:{http_port}"
+        gateway_url, budget_url = f"http://{profile.host}:{http_port}", f"http://{profile.host}:{budget_http}"
         return {
             "gateway": gateway_url,
             "grpc": f"{profile.host}:{grpc_port}",
             "store": f"http://127.0.0.1:{store_port}",
             "broker": broker.address,
             "control": postgres.url,
+            "budget": budget_url,
+            "budget_grpc": f"{profile.host}:{budget_grpc}",
             "flink": rest,
             "checkpoints": flink.checkpoints,
             "savepoints": flink.savepoints,
@@ -71,6 +78,7 @@ class Cluster(Supervisor):
                 "gateway": f"{gateway_url}/metrics",
                 "store": f"http://127.0.0.1:{store_port}/metrics",
                 "alerts": f"http://127.0.0.1:{alerts_port}/metrics",
+                "budget-service": f"{budget_url}/metrics",
             }
             | {name: f"http://127.0.0.1:{port}/metrics" for name, port in metrics.items()},
         }
@@ -80,4 +88,4 @@ class Cluster(Supervisor):
 
     def _stop_order(self) -> Sequence[str]:
         flink = (*self._task_managers(), "jobmanager", "zookeeper")
-        return ("gateway", *flink, "alerts", "store", "postgres", "broker")
+        return ("gateway", "budget-service", *flink, "alerts", "store", "postgres", "broker")

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cli.exits import Exit, Failure
@@ -15,7 +15,7 @@ from pipelines.jars import JarError, fetch, jar_folder
 from pipelines.migrate import migrate as migrate_store
 from pipelines.store import StoreSettings, connect_creating
 from schemas.migrations import CLICKHOUSE, MigrationError
-from schemas.topics import ALERTS, BUDGET_LOG, SPANS
+from schemas.topics import BUDGET_LOG, TOPICS
 from services.control.database import open_database
 from services.control.migrate import migrate as migrate_control
 
@@ -73,11 +73,32 @@ def alerts(profile: Profile, broker: str, control: str, metrics_port: int) -> Ch
     return _python("alerts", args, profile, _BACKGROUND)
 
 
+def budget(profile: Profile, broker: str, store_url: str) -> Child:
+    """The job. It does not stand back as the others in the background do: an application waits for its decision."""
+    settings = {"brokers": broker, "store_url": store_url, "folder": str(profile.data / "budget")}
+    return _python(
+        "budget", ["-m", "jobs.budget", "--local", "--settings", _write(profile, "budget", settings)], profile
+    )
+
+
+def budget_service(profile: Profile, broker: str, control: str, http_port: int, grpc_port: int) -> Child:
+    settings = {
+        "brokers": broker,
+        "control_url": control,
+        "http_host": profile.host,
+        "http_port": http_port,
+        "grpc_host": profile.host,
+        "grpc_port": grpc_port,
+    }
+    name = "budget-service"
+    return _python(name, ["-m", "services.budget", "--settings", _write(profile, name, settings)], profile)
+
+
 def _python(name: str, args: list[str], profile: Profile, nice: int = 0) -> Child:
     return Child(name, [sys.executable, *args], profile.logs / f"{name}.log", nice=nice)
 
 
-def _write(profile: Profile, name: str, settings: dict[str, object]) -> str:
+def _write(profile: Profile, name: str, settings: Mapping[str, object]) -> str:
     path = profile.data / f"{name}.json"
     path.touch(0o600)
     path.write_text(json.dumps(settings, indent=1))
@@ -86,7 +107,7 @@ def _write(profile: Profile, name: str, settings: dict[str, object]) -> str:
 
 def topics(broker: str, say: Callable[[str], None]) -> None:
     """Creates the topics that are not there, and says what an existing one has otherwise."""
-    for topic in (SPANS, BUDGET_LOG, ALERTS):
+    for topic in TOPICS:
         for one in bring(Brokers(broker), topic).differences:
             say(f"{topic.name} {one.setting} {one}")
 

@@ -30,6 +30,8 @@ class Profile:
     sql_port: int = 8123
     quiet_gap_s: float = 5.0
     horizon_s: float = 600.0
+    budget_grpc_port: int = 4319
+    budget_http_port: int = 4320
 
     @property
     def logs(self) -> Path:
@@ -57,6 +59,8 @@ class Running:
     topic: str
     control: str  # SQLAlchemy URL
     pids: dict[str, int]
+    budget: str = ""  # of the budget service, http://host:port; '' when there is none
+    budget_grpc: str = ""  # host:port
     flink: str = ""  # REST of the session cluster, http://host:port; '' when embedded
     checkpoints: str = ""  # URI of the folder that the cluster keeps checkpoints in, "" when embedded
     savepoints: str = ""

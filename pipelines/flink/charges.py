@@ -6,38 +6,25 @@ with the numbers of its greatest version.
 
 from collections.abc import Iterator
 
-from pyflink.common import Row, Types
+from pyflink.common import Row
 from pyflink.datastream import DataStream, ProcessFunction, RuntimeContext
-from pyflink.table import DataTypes, Schema, StreamTableEnvironment
+from pyflink.table import StreamTableEnvironment
 
 from pipelines.flink.fold_operator import Element
+from pipelines.flink.kafka_sink import MESSAGE, to_kafka
 from pipelines.flink.settings import ObserveSettings
 from pipelines.flink.ship import Shipped
-from pipelines.flink.source import kafka_options
 from pipelines.flink.task import begin_task
 from schemas.arrow import from_ipc, to_ipc
 from schemas.budget_pb2 import Charges, Event, EventBatch
 from transforms.charges import charges
 
-_OCTETS = Types.PRIMITIVE_ARRAY(Types.BYTE())
-_RECORD = Types.ROW_NAMED(["k", "v"], [_OCTETS, _OCTETS])
-
-_TABLE = """
-CREATE TEMPORARY TABLE budget_log (k BYTES, v BYTES) WITH (
-    'connector' = 'kafka',
-    'topic' = '{topic}',
-    {options}
-    'key.format' = 'raw',
-    'key.fields' = 'k',
-    'value.format' = 'raw',
-    'value.fields-include' = 'EXCEPT_KEY',
-    'sink.delivery-guarantee' = 'at-least-once'
-)
-"""
-
 
 class ChargeRecords(Shipped, ProcessFunction):
-    """Element: ("usage", 0, Arrow IPC of USAGE). Emits (key, value) of Kafka records."""
+    """Element: ("usage", 0, Arrow IPC of USAGE). Emits MESSAGE."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
 
     def open(self, runtime_context: RuntimeContext) -> None:
         begin_task()
@@ -45,17 +32,11 @@ class ChargeRecords(Shipped, ProcessFunction):
     def process_element(self, value: Element, ctx: ProcessFunction.Context) -> Iterator[Row]:
         for org, rows in charges(from_ipc(bytes(value[2]))):
             event = Event(org=org, charges=Charges(rows=to_ipc(rows)))
-            yield Row(org.encode(), EventBatch(events=[event]).SerializeToString())
+            yield Row(self._topic, org.encode(), EventBatch(events=[event]).SerializeToString(), {})
 
 
 def feed_budgets(tables: StreamTableEnvironment, usage: DataStream, settings: ObserveSettings) -> None:
     """Adds the feed behind `usage` to the graph of `tables`."""
-    records = usage.process(ChargeRecords(), output_type=_RECORD).name("charges").uid("charges").disable_chaining()
-    # The operators of the sink need uids of their own, beside those of the source.
-    tables.get_config().set("table.exec.uid.format", "charges_<transformation>")
-    options = kafka_options(settings.brokers, settings.kafka)
-    tables.execute_sql(_TABLE.format(topic=settings.budget_topic.replace("'", "''"), options=options))
-    columns = Schema.new_builder().column("k", DataTypes.BYTES()).column("v", DataTypes.BYTES()).build()
-    statements = tables.create_statement_set()
-    statements.add_insert("budget_log", tables.from_data_stream(records, columns))
-    statements.attach_as_datastream()
+    topic = settings.budget_topic
+    messages = usage.process(ChargeRecords(topic), output_type=MESSAGE).name("charges").uid("charges")
+    to_kafka(tables, messages.disable_chaining(), settings.brokers, [topic], settings.kafka, "charges")

@@ -16,7 +16,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -31,8 +31,9 @@ from pyflink.java_gateway import get_gateway
 from pipelines.flink import ship
 from pipelines.flink.jvm import end_jvm, start_jvm
 from pipelines.flink.keys import MAX_PARALLELISM
+from pipelines.flink.local import Build
 from pipelines.flink.savepoints import UnreadableSavepoint, read_savepoint
-from pipelines.flink.settings import ObserveSettings
+from pipelines.flink.settings import JobSettings
 from pipelines.jars import fetch, jar_folder
 from schemas.kafka import UnusableAccess
 
@@ -49,9 +50,9 @@ class Job:
     def __init__(
         self,
         name: str,
-        build: Callable[[StreamExecutionEnvironment, ObserveSettings], None],
+        build: Build,
         states: States,
-        settings: ObserveSettings,
+        settings: JobSettings,
     ) -> None:
         self.name, self.build, self.states, self.settings = name, build, states, settings
 
@@ -90,7 +91,7 @@ class Job:
         return options
 
 
-def job_options(settings: ObserveSettings) -> dict[str, str]:
+def job_options(settings: JobSettings) -> dict[str, str]:
     """Flink options that belong to the job, wherever it runs on a cluster."""
     return {
         "python.execution-mode": "thread",

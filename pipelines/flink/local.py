@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
+from typing import Any
 
 from py4j.protocol import Py4JError
 from pyflink.common import CompletableFuture, Configuration
@@ -18,7 +19,7 @@ from ruamel.yaml import YAML
 
 from pipelines.flink.checkpoints import newest, pin, prune
 from pipelines.flink.jvm import END_S, JvmFailed, end_jvm, start_jvm
-from pipelines.flink.settings import LocalSettings, ObserveSettings
+from pipelines.flink.settings import JobSettings, LocalPlace
 from pipelines.jars import fetch, jar_folder
 from pipelines.ports import free_port
 
@@ -26,28 +27,28 @@ _PROJECT = Path(__file__).parent.parent.parent
 _PROFILE = _PROJECT / "flink-conf" / "embedded.yaml"
 _POLL_S = 0.1
 
-Build = Callable[[StreamExecutionEnvironment, ObserveSettings], None]
+Build = Callable[[StreamExecutionEnvironment, Any], None]
 
 
 class JobFailed(Exception):
     """The job ended although nobody stopped it; carries Flink's reason."""
 
 
-def run_local(name: str, build: Build, settings: LocalSettings, stop: threading.Event) -> None:
+def run_local(name: str, build: Build, settings: JobSettings, place: LocalPlace, stop: threading.Event) -> None:
     """Runs until `stop` is set; says `ready ...` on standard output when all tasks run.
 
-    State, logs and scratch files are in `settings.folder`; the next run on it goes on where this one was.
+    State, logs and scratch files are in `place.folder`; the next run on it goes on where this one was.
     Raises JobFailed, JvmFailed, JarError, StateMismatch.
     """
-    checkpoints = settings.folder / "checkpoints"
-    pin(checkpoints, {"buckets": settings.buckets})
+    checkpoints = place.folder / "checkpoints"
+    pin(checkpoints, settings.bound)
     prune(checkpoints, keep=2)
-    shutil.rmtree(settings.folder / "tmp", ignore_errors=True)
+    shutil.rmtree(place.folder / "tmp", ignore_errors=True)
     jars = fetch("flink", jar_folder(), lambda line: print(line, file=sys.stderr, flush=True))
-    jvm = start_jvm(jars, settings.folder / "flink.log", settings.heap_mb)
+    jvm = start_jvm(jars, place.folder / "flink.log", place.heap_mb)
     try:
         port = free_port()
-        env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, port))
+        env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, place, port))
         build(env, settings)
         client = env.execute_async(name)
         _watch(client, jvm, f"http://127.0.0.1:{port}", stop)
@@ -56,13 +57,13 @@ def run_local(name: str, build: Build, settings: LocalSettings, stop: threading.
         end_jvm(jvm)
 
 
-def configuration(settings: LocalSettings, port: int) -> Configuration:
+def configuration(settings: JobSettings, place: LocalPlace, port: int) -> Configuration:
     """The embedded profile, and what the settings and this machine add to it."""
     options = {key: str(value) for key, value in YAML(typ="safe").load(_PROFILE).items()}
     options |= {
         "execution.checkpointing.interval": f"{int(settings.checkpoint_s * 1000)}ms",
-        "execution.checkpointing.dir": (settings.folder / "checkpoints").resolve().as_uri(),
-        "io.tmp.dirs": (scratch := str(_made(settings.folder / "tmp"))),
+        "execution.checkpointing.dir": (place.folder / "checkpoints").resolve().as_uri(),
+        "io.tmp.dirs": (scratch := str(_made(place.folder / "tmp"))),
         "web.tmpdir": scratch,
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
@@ -70,7 +71,7 @@ def configuration(settings: LocalSettings, port: int) -> Configuration:
         "rest.port": str(port),
         "taskmanager.numberOfTaskSlots": str(settings.parallelism),
     }
-    if checkpoint := newest(settings.folder / "checkpoints"):
+    if checkpoint := newest(place.folder / "checkpoints"):
         options["execution.state-recovery.path"] = checkpoint.resolve().as_uri()
     found = Configuration()
     for key, value in options.items():

@@ -18,6 +18,7 @@ _DISCOVERY = "10 s"
 
 _TABLE = """
 CREATE TEMPORARY TABLE {name} (
+    {columns}
     body BYTES,
     headers MAP<STRING, BYTES> METADATA,
     `timestamp` TIMESTAMP_LTZ(3) METADATA,
@@ -32,16 +33,24 @@ CREATE TEMPORARY TABLE {name} (
     'properties.max.partition.fetch.bytes' = '{fetch}',
     'scan.startup.mode' = 'earliest-offset',
     'scan.topic-partition-discovery.interval' = '{discovery}',
-    'format' = 'raw'
+    {formats}
 )
 """
 
 # EXTRACT works on the session's time zone, which is UTC.
 _QUERY = """
 SELECT body, headers, EXTRACT(EPOCH FROM `timestamp`) * 1000 + EXTRACT(MILLISECOND FROM `timestamp`),
-       CAST(`partition` AS BIGINT), `offset`
+       CAST(`partition` AS BIGINT), `offset`{key}
 FROM {name}
 """
+
+_VALUE = {"columns": "", "key": "", "formats": "'format' = 'raw'"}
+_KEY_AND_VALUE = {
+    "columns": "k BYTES,",
+    "key": ", k",
+    "formats": "'key.format' = 'raw', 'key.fields' = 'k', "
+    "'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY'",
+}
 
 
 class Record(NamedTuple):
@@ -60,34 +69,60 @@ def group_of(job: str) -> str:
 
 
 def kafka_records(
-    tables: StreamTableEnvironment, brokers: str, topic: str, group: str, access: KafkaAccess
+    tables: StreamTableEnvironment, brokers: str, topic: str, group: str, access: KafkaAccess, uid: str = "1"
 ) -> DataStream:
     """All records of `topic` from its beginning, also in partitions that it gets later, as rows in the order of Record.
 
-    Offsets live in the checkpoint; each checkpoint commits them for `group` too.
+    Offsets live in the checkpoint; each checkpoint commits them for `group` too. uid: what the uids of its operators
+    begin with, one for each source of a job.
     """
+    return _records(tables, brokers, topic, group, access, uid, _VALUE)
+
+
+def keyed_records(
+    tables: StreamTableEnvironment, brokers: str, topic: str, group: str, access: KafkaAccess, uid: str
+) -> DataStream:
+    """As kafka_records, and behind the fields of Record the record's key, bytes or None."""
+    return _records(tables, brokers, topic, group, access, uid, _KEY_AND_VALUE)
+
+
+def _records(
+    tables: StreamTableEnvironment,
+    brokers: str,
+    topic: str,
+    group: str,
+    access: KafkaAccess,
+    uid: str,
+    form: Mapping[str, str],
+) -> DataStream:
     tables.get_config().set("table.local-time-zone", "UTC")
-    # So that the source's state is found again whatever comes after it.
-    tables.get_config().set("table.exec.uid.generation", "ALWAYS")
-    # Flink numbers the nodes of all graphs that a process builds; the uid must not depend on how many came before.
-    tables.get_config().set("table.exec.uid.format", "1_<transformation>")
+    fix_uids(tables, uid)
     name = topic.replace(".", "_").replace("-", "_")
     table = _TABLE.format(
         name=name,
-        topic=_sql(topic),
+        topic=sql_text(topic),
         options=kafka_options(brokers, access),
         group=group,
         fetch=_FETCH_BYTES,
         discovery=_DISCOVERY,
+        **form,
     )
     tables.execute_sql(table)
-    return tables.to_data_stream(tables.sql_query(_QUERY.format(name=name)))
+    return tables.to_data_stream(tables.sql_query(_QUERY.format(name=name, key=form["key"])))
+
+
+def fix_uids(tables: StreamTableEnvironment, uid: str) -> None:
+    """The uids of what is made of tables next begin with `uid`."""
+    # So that the source's state is found again whatever comes after it.
+    tables.get_config().set("table.exec.uid.generation", "ALWAYS")
+    # Flink numbers the nodes of all graphs that a process builds; the uid must not depend on how many came before.
+    tables.get_config().set("table.exec.uid.format", f"{uid}_<transformation>")
 
 
 def kafka_options(brokers: str, access: KafkaAccess) -> str:
     """The options of a table that say where Kafka is and how to get in."""
     options = {"bootstrap.servers": brokers, **access.java()}
-    return "\n    ".join(f"'properties.{key}' = '{_sql(value)}'," for key, value in options.items())
+    return "\n    ".join(f"'properties.{key}' = '{sql_text(value)}'," for key, value in options.items())
 
 
 def raw_table(topic: str, records: Iterable[Record]) -> pa.Table:
@@ -110,7 +145,7 @@ def raw_table(topic: str, records: Iterable[Record]) -> pa.Table:
     return pa.table(columns, schema=RAW)
 
 
-def _sql(text: str) -> str:
+def sql_text(text: str) -> str:
     return text.replace("'", "''")
 
 

@@ -98,6 +98,13 @@ def find_key(engine: sa.Engine, sha256: str) -> Grant | None:
     return None if row is None else Grant(**row)
 
 
+def team_of_key(engine: sa.Engine, org: str, key_id: str) -> str | None:
+    """The team of a key of `org`, '' for none; None when `org` has no such key or it is revoked."""
+    query = sa.select(keys.c.team).where(keys.c.key_id == key_id, keys.c.org == org, keys.c.revoked_at.is_(None))
+    with engine.connect() as connection:
+        return connection.execute(query).scalar()
+
+
 def digest(secret: str) -> str:
     """SHA-256 of a key, in hex: the form in which it is stored and looked up."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -6,11 +6,9 @@ than 1 MiB; a connection beyond `max_connections` gets 503 at once.
 """
 
 import asyncio
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from services.gateway.settings import Settings
 
 _MOST_HEADER_BYTES = 64 * 2**10
 _MOST_FRAMING_BYTES = 2**20
@@ -18,7 +16,18 @@ _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 
 _HEADER_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-def bounded_protocol(settings: Settings) -> type[asyncio.Protocol]:
+class Bounds(Protocol):
+    """The settings that say how long and how many. Seconds."""
+
+    @property
+    def header_timeout_s(self) -> float: ...
+    @property
+    def body_timeout_s(self) -> float: ...
+    @property
+    def max_connections(self) -> int: ...
+
+
+def bounded_protocol(settings: Bounds) -> type[asyncio.Protocol]:
     """The protocol class for uvicorn's `http` option."""
 
     class BoundedProtocol(HttpToolsProtocol):

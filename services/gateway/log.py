@@ -41,17 +41,17 @@ class Log:
         inflight_bytes: int,
         timeout_s: float,
         access: KafkaAccess = OPEN,
+        linger_ms: int = 1,
     ) -> None:
         self.up = False
         self._topic = topic
         self._loop = asyncio.get_running_loop()
         self._settings = {
             "bootstrap.servers": brokers,
-            "client.id": "spanmill-gateway",
             "acks": "all",
             "enable.idempotence": True,
             "compression.type": "lz4",
-            "linger.ms": 1,
+            "linger.ms": linger_ms,
             "message.timeout.ms": round(timeout_s * 1000),
             "message.max.bytes": most_bytes + _HEADER_BYTES,
             # The caller bounds what is in flight; the queue must not be the tighter bound.
@@ -73,13 +73,13 @@ class Log:
         self._prober = threading.Thread(target=self._probe, name="log-probe", daemon=True)
         self._prober.start()
 
-    async def append(self, records: Sequence[tuple[bytes, Mapping[str, bytes]]]) -> None:
-        """Write (value, headers) pairs, and return when the broker has confirmed every one.
+    async def append(self, records: Sequence[tuple[bytes, Mapping[str, bytes]]], key: bytes | None = None) -> None:
+        """Write (value, headers) pairs, all under `key`, and return when the broker has confirmed every one.
 
         Raises Refused: 503 when a record was not confirmed in time, 413 when one is too large for the log.
         """
         self.check()
-        confirmations = [self._send(value, headers) for value, headers in records]
+        confirmations = [self._send(key, value, headers) for value, headers in records]
         for outcome in await asyncio.gather(*confirmations, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -96,7 +96,7 @@ class Log:
         await asyncio.to_thread(self._poller.join)
         await asyncio.to_thread(self._prober.join)
 
-    def _send(self, value: bytes, headers: Mapping[str, bytes]) -> asyncio.Future[None]:
+    def _send(self, key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> asyncio.Future[None]:
         future: asyncio.Future[None] = self._loop.create_future()
 
         def confirmed(error: KafkaError | None, _message: Message) -> None:
@@ -105,7 +105,9 @@ class Log:
             self._loop.call_soon_threadsafe(_settle, future, error)
 
         try:
-            self._producer.produce(self._topic, value=value, headers=list(headers.items()), on_delivery=confirmed)
+            self._producer.produce(
+                self._topic, value=value, key=key, headers=list(headers.items()), on_delivery=confirmed
+            )
         except BufferError:
             future.set_exception(unavailable("the log's queue is full", _RETRY_AFTER_S))
         except KafkaException as error:

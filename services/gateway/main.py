@@ -2,14 +2,10 @@
 
 import argparse
 import asyncio
-import contextlib
 import logging
-import resource
 import signal
-import socket
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,18 +30,10 @@ from services.gateway.log import Log
 from services.gateway.metrics import Metrics
 from services.gateway.rates import Rates
 from services.gateway.settings import CannotListen, Settings, netloc, read_settings
+from services.serving import Server, listen, raise_file_limit
 
 _CONTROL_TIMEOUT_S = 0.5  # a look-up waits this long for a lock, then the cache answers
 _READY_POLL_S = 0.05
-_BACKLOG = 1024
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers, which would end the process before gRPC and the log are done."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     if pending:
         print(f"the control database lacks migrations: {', '.join(pending)}", file=sys.stderr)
         return 1
-    _raise_file_limit()
+    raise_file_limit()
     try:
         uvloop.run(serve(settings, engine))
     except (CannotListen, UnusableAccess) as error:
@@ -80,12 +68,12 @@ async def serve(settings: Settings, engine: sa.Engine) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    listener = _listen(settings.http_host, settings.http_port)
+    listener = listen(settings.http_host, settings.http_port)
     intake = _intake(settings, engine)
     consumers = Consumers(settings.brokers, settings.topic, settings.consumer_groups, settings.kafka)
     intake.metrics.registry.register(consumers)
     grpc, grpc_port = grpc_server(intake, settings)
-    http = _Server(
+    http = Server(
         uvicorn.Config(
             http_app(intake, settings),
             http=bounded_protocol(settings),
@@ -136,17 +124,3 @@ async def _ready(http: uvicorn.Server, intake: Intake, stopped: "asyncio.Task[bo
     """Return when HTTP listens and the broker has answered, or when the process is to stop."""
     while not (http.started and intake.log.up) and not stopped.done():
         await asyncio.wait([stopped], timeout=_READY_POLL_S)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise CannotListen(f"cannot listen on {netloc(host, port)}: {error.strerror}") from error
-
-
-def _raise_file_limit() -> None:
-    """Every connection is a file; the usual soft limit of 1,024 is below our own bounds."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

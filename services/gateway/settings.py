@@ -2,6 +2,7 @@
 
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field
 from pydantic_settings import (
@@ -15,7 +16,41 @@ from schemas.kafka import OPEN, KafkaAccess
 from schemas.limits import Limits
 
 
-class Settings(BaseSettings):
+class ServiceSettings(BaseSettings):
+    """Settings of a process: what its JSON file says, under what the environment says."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, JsonConfigSettingsSource(settings_cls)
+
+
+Kind = TypeVar("Kind", bound=ServiceSettings)
+
+
+def settings_of(kind: type[Kind], file: Path | None) -> Kind:
+    """The settings in `file`, under those of the environment.
+
+    Raises FileNotFoundError, and pydantic.ValidationError for a setting that is missing, unknown or wrong.
+    """
+    if file is None:
+        return kind()
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no settings file {file}")
+
+    class FromFile(kind):
+        model_config = SettingsConfigDict(json_file=file)
+
+    return FromFile()  # pyright: ignore[reportReturnType]: it is one, which a variable as a base hides
+
+
+class Settings(ServiceSettings):
     """Times in seconds, sizes in bytes. Port 0 takes any free port."""
 
     # An error names the setting, not its value, which may be a password.
@@ -47,32 +82,10 @@ class Settings(BaseSettings):
     cors_origins: tuple[str, ...] = ()
     limits: Limits = Limits()
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, JsonConfigSettingsSource(settings_cls)
-
 
 def read_settings(file: Path | None) -> Settings:
-    """The settings in `file`, under those of the environment.
-
-    Raises FileNotFoundError, and pydantic.ValidationError for a setting that is missing, unknown or wrong.
-    """
-    if file is None:
-        return Settings()  # pyright: ignore[reportCallIssue]: the environment gives the required ones
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no settings file {file}")
-
-    class FromFile(Settings):
-        model_config = SettingsConfigDict(json_file=file)
-
-    return FromFile()  # pyright: ignore[reportCallIssue]: the file gives the required ones
+    """The gateway's settings; see `settings_of`."""
+    return settings_of(Settings, file)
 
 
 class CannotListen(Exception):

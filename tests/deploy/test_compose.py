@@ -9,18 +9,20 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft7Validator
+from pydantic_settings import BaseSettings
 from ruamel.yaml import YAML
 
 from cli.local.flink import FlinkFolder
-from pipelines.flink.settings import ObserveSettings, defaults
+from pipelines.flink.settings import SETTINGS, defaults
 from pipelines.jars import locked
-from schemas.topics import ALERTS, MAX_RECORD_BYTES, SPANS
+from schemas.topics import MAX_RECORD_BYTES
 from services.alerts.settings import Settings as AlertSettings
+from services.budget.settings import Settings as BudgetSettings
 from services.gateway.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-ONE_SHOT = {"topic", "topic-alerts", "migrate", "deploy"}
+ONE_SHOT = {"migrate", "deploy", "deploy-budget"}
 # Options of the single machine, which has no network between its processes, or of its files.
 NOT_HERE = {"env.java.home", "env.java.opts.all", "env.java.opts.taskmanager", "io.tmp.dirs", "rest.port"}
 NOT_HERE |= {"taskmanager.host"}
@@ -78,9 +80,13 @@ def test_whatever_stays_up_is_looked_after(project: Project):
             assert "healthcheck" in service and service["restart"] == "unless-stopped", name
 
 
-def test_only_the_gateway_listens_beyond_this_machine(project: Project):
+def test_only_the_services_for_applications_listen_beyond_this_machine(project: Project):
     ports = {name: service["ports"] for name, service in project["services"].items() if "ports" in service}
-    assert ports == {"gateway": ["4317:4317", "4318:4318"], "jobmanager": ["127.0.0.1:8081:8081"]}
+    assert ports == {
+        "gateway": ["4317:4317", "4318:4318"],
+        "budget-service": ["4319:4319", "4320:4320"],
+        "jobmanager": ["127.0.0.1:8081:8081"],
+    }
     assert project["networks"]["inside"] == {"internal": True}
     for name, service in project["services"].items():
         assert ("outside" in service["networks"]) == (name in {*ports, "alerts"}), name
@@ -105,8 +111,8 @@ def _leaves(part: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 def test_our_own_containers_are_of_one_image_without_rights(project: Project):
     ours = {n: s for n, s in project["services"].items() if s["image"].startswith("spanmill:")}
-    flink = ("zookeeper", "jobmanager", "taskmanager-1", "taskmanager-2")
-    assert set(ours) == {"gateway", "alerts", "migrate", "deploy", *flink}
+    workers = {"taskmanager-1", "taskmanager-2", "taskmanager-3"}
+    assert set(ours) == {"gateway", "budget-service", "alerts", *ONE_SHOT, "zookeeper", "jobmanager", *workers}
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     for name, service in ours.items():
         assert version and service["image"] == f"spanmill:{version[1]}", name
@@ -126,38 +132,44 @@ def test_the_broker_keeps_what_the_gateway_lets_in(project: Project):
     broker = project["services"]["kafka"]["environment"]
     assert broker["KAFKA_MESSAGE_MAX_BYTES"] == broker["KAFKA_REPLICA_FETCH_MAX_BYTES"] == MAX_RECORD_BYTES
     assert broker["KAFKA_LOG_FLUSH_INTERVAL_MESSAGES"] == 1
-    for service, topic in (("topic", SPANS), ("topic-alerts", ALERTS)):
-        command = project["services"][service]["command"]
-        wanted = {f"--topic={topic.name}", f"--partitions={topic.partitions}", "--create", "--if-not-exists"}
-        assert wanted <= set(command)
+    migrate = project["services"]["migrate"]  # makes the topics
+    assert migrate["environment"]["SPANMILL_BROKERS"] in broker["KAFKA_ADVERTISED_LISTENERS"]
 
 
 def test_flink_is_told_what_the_profile_on_one_machine_tells_it(project: Project, tmp_path: Path):
     single = FlinkFolder(tmp_path, 8081, 2181, "hashmap")._options()
     cluster = YAML(typ="safe").load(ROOT / "flink-conf" / "cluster.yaml")
     place = set(single) - set(cluster) - NOT_HERE
-    for name in ("jobmanager", "taskmanager-1", "taskmanager-2"):
+    for name in ("jobmanager", "taskmanager-1", "taskmanager-2", "taskmanager-3"):
         start, *options = project["services"][name]["command"]
         assert start == "start-foreground"
         assert {option.removeprefix("-D").split("=")[0] for option in options} == place
 
 
-def test_the_gateway_and_the_job_take_their_settings(project: Project):
-    env = project["services"]["gateway"]["environment"]
-    names = {n.removeprefix("SPANMILL_GATEWAY_").lower() for n in env if n.startswith("SPANMILL_")}
-    assert (
-        {n for n, field in Settings.model_fields.items() if field.is_required()} <= names <= set(Settings.model_fields)
-    )
-    told = project["services"]["alerts"]["environment"]
-    asked = {n.removeprefix("SPANMILL_ALERTS_").lower(): v for n, v in told.items() if n.startswith("SPANMILL_")}
-    assert AlertSettings(**asked).brokers == env["SPANMILL_GATEWAY_BROKERS"]
-    given = json.loads((DEPLOY / "compose" / "observe.json").read_text())
-    settings = ObserveSettings.model_validate(given)
-    workers = [name for name in project["services"] if name.startswith("taskmanager")]
-    assert settings.parallelism == len(workers)
-    assert settings.brokers == env["SPANMILL_GATEWAY_BROKERS"]
-    assert settings.store_url == project["services"]["migrate"]["environment"]["SPANMILL_STORE_URL"]
-    profile = defaults(ROOT / "jobs" / "observe.yaml", "cluster")
-    assert {k: v for k, v in given.items() if k in profile} == profile
-    deploy = project["services"]["deploy"]
-    assert deploy["profiles"] == ["deploy"] and deploy["restart"] == "no"
+@pytest.mark.parametrize(
+    ("name", "kind"), [("gateway", Settings), ("budget-service", BudgetSettings), ("alerts", AlertSettings)]
+)
+def test_the_services_take_their_settings(project: Project, name: str, kind: type[BaseSettings]):
+    env = project["services"][name]["environment"]
+    prefix = f"SPANMILL_{name.split('-')[0].upper()}_"
+    names = {n.removeprefix(prefix).lower() for n in env if n.startswith("SPANMILL_")}
+    assert {n for n, field in kind.model_fields.items() if field.is_required()} <= names <= set(kind.model_fields)
+    assert env[f"{prefix}BROKERS"] == project["services"]["migrate"]["environment"]["SPANMILL_BROKERS"]
+
+
+def test_the_jobs_take_their_settings_and_there_are_slots_for_them(project: Project):
+    slots = 0
+    for job, service in (("observe", "deploy"), ("budget", "deploy-budget")):
+        deploy = project["services"][service]
+        assert deploy["profiles"] == ["deploy"] and deploy["restart"] == "no"
+        assert f"--python=/opt/spanmill/lib/python3.11/site-packages/jobs/{job}.py" in deploy["command"]
+        assert f"/etc/spanmill/{job}.json" in deploy["command"]
+        given = json.loads((DEPLOY / "compose" / f"{job}.json").read_text())
+        settings = SETTINGS[job].model_validate(given)
+        slots += settings.parallelism
+        environment = project["services"]["migrate"]["environment"]
+        assert settings.brokers == environment["SPANMILL_BROKERS"]
+        assert settings.store_url == environment["SPANMILL_STORE_URL"]
+        profile = defaults(ROOT / "jobs" / f"{job}.yaml", "cluster")
+        assert {k: v for k, v in given.items() if k in profile} == profile
+    assert slots == len([name for name in project["services"] if name.startswith("taskmanager")])

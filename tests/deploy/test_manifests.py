@@ -14,8 +14,9 @@ from pyflink.pyflink_gateway_server import KEY_ENV_JAVA_OPTS, read_from_config
 from ruamel.yaml import YAML
 
 from cli.main import commands
-from pipelines.flink.settings import ACCOUNTS, ObserveSettings, defaults
+from pipelines.flink.settings import ACCOUNTS, SETTINGS, ObserveSettings, defaults
 from services.alerts.settings import Settings as AlertSettings
+from services.budget.settings import Settings as BudgetSettings
 from services.gateway.settings import Settings
 from tests.deploy import crds
 
@@ -26,6 +27,17 @@ OVERLAYS = sorted(path.name for path in (KUBERNETES / "overlays").iterdir())
 # The operator writes this one from spec.jobManager.resource; only a standalone cluster waits for its TaskManagers.
 NOT_IN_APPLICATION_MODE = {"jobmanager.memory.process.size", "resourcemanager.standalone.start-up-time"}
 FOLDERS = ("high-availability.storageDir", "execution.checkpointing.dir", "execution.checkpointing.savepoint-dir")
+
+# Name of the Deployment, prefix of its variables, its settings, seconds that it may take to stop.
+SERVICES = [
+    ("gateway", "SPANMILL_GATEWAY_", Settings, Settings.model_fields["delivery_timeout_s"].default + 2),
+    (
+        "budget-service",
+        "SPANMILL_BUDGET_",
+        BudgetSettings,
+        BudgetSettings.model_fields["decision_timeout_s"].default + 1,
+    ),
+]
 
 Manifest = dict[str, Any]
 
@@ -50,13 +62,20 @@ def manifests(request: pytest.FixtureRequest, kustomize: str) -> list[Manifest]:
     return _render(kustomize, KUBERNETES / "overlays" / request.param)
 
 
+@pytest.fixture(params=sorted(SETTINGS))
+def job(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def base(kustomize: str) -> list[Manifest]:
     return _render(kustomize, KUBERNETES / "base")
 
 
 def _of(manifests: list[Manifest], kind: str, name: str = "") -> Manifest:
-    (found,) = [m for m in manifests if m["kind"] == kind and (not name or m["metadata"]["name"].startswith(name))]
+    """The one of a kind and a name, to which a ConfigMap's digest may be added."""
+    named = re.compile(re.escape(name) + "(-[a-z0-9]{10})?") if name else re.compile(".*")
+    (found,) = [m for m in manifests if m["kind"] == kind and named.fullmatch(m["metadata"]["name"])]
     return found
 
 
@@ -75,7 +94,7 @@ def test_each_manifest_is_one_that_the_api_server_takes(manifests: list[Manifest
 def test_the_example_of_a_savepoint_is_one_that_the_api_server_takes(manifests: list[Manifest]):
     example = YAML(typ="safe").load(KUBERNETES / "examples" / "savepoint.yaml")
     assert crds.refused(example) == []
-    assert example["spec"]["jobReference"]["name"] == _of(manifests, "FlinkDeployment")["metadata"]["name"]
+    assert example["spec"]["jobReference"]["name"] == _of(manifests, "FlinkDeployment", "observe")["metadata"]["name"]
 
 
 @pytest.mark.parametrize(
@@ -101,8 +120,8 @@ def test_a_planted_fault_is_found(base: list[Manifest], kind: str, path: str, va
     assert crds.refused(planted) != []
 
 
-def test_the_job_runs_with_the_flink_options_of_the_cluster_profile(manifests: list[Manifest]):
-    flink = _of(manifests, "FlinkDeployment")["spec"]["flinkConfiguration"]
+def test_the_job_runs_with_the_flink_options_of_the_cluster_profile(manifests: list[Manifest], job: str):
+    flink = _of(manifests, "FlinkDeployment", job)["spec"]["flinkConfiguration"]
     profile = {key: str(value) for key, value in YAML(typ="safe").load(FLINK_CONF).items()}
     wanted = {key: value for key, value in profile.items() if key not in NOT_IN_APPLICATION_MODE}
     assert {key: flink.get(key) for key in wanted} == wanted
@@ -114,8 +133,8 @@ def test_the_job_runs_with_the_flink_options_of_the_cluster_profile(manifests: l
     assert len(schemes) == 1, "state and savepoints must lie where the new pods find them"
 
 
-def test_the_memory_of_a_process_is_the_sum_of_its_parts(manifests: list[Manifest]):
-    spec = _of(manifests, "FlinkDeployment")["spec"]
+def test_the_memory_of_a_process_is_the_sum_of_its_parts(manifests: list[Manifest], job: str):
+    spec = _of(manifests, "FlinkDeployment", job)["spec"]
     flink = spec["flinkConfiguration"]
     parts = ("task.heap.size", "task.off-heap.size", "managed.size", "network.max")
     own = sum(_mebibytes(flink[f"taskmanager.memory.{part}"]) for part in parts) + 128 + 128 + 256
@@ -131,54 +150,52 @@ def _mebibytes(text: str) -> int:
     return int(text[:-1])
 
 
-def test_the_job_takes_its_settings_and_they_fit_its_slots(manifests: list[Manifest]):
-    spec = _of(manifests, "FlinkDeployment")["spec"]
+def test_the_job_takes_its_settings_and_they_fit_its_slots(manifests: list[Manifest], job: str):
+    spec = _of(manifests, "FlinkDeployment", job)["spec"]
     volumes = {v["name"]: v.get("configMap", {}).get("name") for v in spec["podTemplate"]["spec"]["volumes"]}
     mounts = {m["mountPath"]: m["name"] for m in spec["podTemplate"]["spec"]["containers"][0]["volumeMounts"]}
     file = Path(spec["job"]["args"][spec["job"]["args"].index("--settings") + 1])
-    config = _of(manifests, "ConfigMap", "spanmill-observe")
+    config = _of(manifests, "ConfigMap", f"spanmill-{job}")
     assert volumes[mounts[str(file.parent)]] == config["metadata"]["name"]
     given = json.loads(config["data"][file.name])
-    settings = ObserveSettings.model_validate(given)
+    settings = SETTINGS[job].model_validate(given)
     assert settings.parallelism == spec["job"]["parallelism"]
-    assert settings.buckets % settings.parallelism == 0
+    assert not isinstance(settings, ObserveSettings) or settings.buckets % settings.parallelism == 0
     place = {"brokers", "store_url", "parallelism", "buckets"}
     assert {k: v for k, v in given.items() if k not in place} == {
-        k: v for k, v in defaults(ROOT / "jobs" / "observe.yaml", "cluster").items() if k not in place
+        k: v for k, v in defaults(ROOT / "jobs" / f"{job}.yaml", "cluster").items() if k not in place
     }
     assert settings.store_url == _of(manifests, "ConfigMap", "spanmill-store")["data"]["SPANMILL_STORE_URL"]
     gateway = _of(manifests, "ConfigMap", "spanmill-gateway")["data"]
     assert settings.brokers == gateway["SPANMILL_GATEWAY_BROKERS"]
 
 
-def test_the_program_of_the_job_is_in_the_image_and_in_this_repository(manifests: list[Manifest]):
-    job = _of(manifests, "FlinkDeployment")["spec"]["job"]
-    assert job["entryClass"] == "org.apache.flink.client.python.PythonDriver"
-    assert job["upgradeMode"] == "savepoint"
-    program = Path(job["args"][job["args"].index("-py") + 1])
+def test_the_program_of_the_job_is_in_the_image_and_in_this_repository(manifests: list[Manifest], job: str):
+    spec = _of(manifests, "FlinkDeployment", job)["spec"]["job"]
+    assert spec["entryClass"] == "org.apache.flink.client.python.PythonDriver"
+    assert spec["upgradeMode"] == "savepoint"
+    program = Path(spec["args"][spec["args"].index("-py") + 1])
     assert program.is_relative_to("/opt/spanmill/lib/python3.11/site-packages")
+    assert program.stem == job
     assert (ROOT / program.relative_to("/opt/spanmill/lib/python3.11/site-packages")).is_file()
-    jar = Path(job["jarURI"].removeprefix("local://"))
+    jar = Path(spec["jarURI"].removeprefix("local://"))
     assert jar.parent == Path("/opt/flink/opt")
     assert (Path(pyflink.__file__).parent / "opt" / jar.name).is_file()
 
 
-def test_the_gateway_and_the_migration_take_their_settings(manifests: list[Manifest]):
-    env = _environment(manifests, _of(manifests, "Deployment", "gateway"))
-    names = {name.removeprefix("SPANMILL_GATEWAY_").lower() for name in env}
-    assert names <= set(Settings.model_fields)
-    assert names >= {name for name, field in Settings.model_fields.items() if field.is_required()}
-    alerts = _environment(manifests, _of(manifests, "Deployment", "alerts"))
-    names = {name.removeprefix("SPANMILL_ALERTS_").lower() for name in alerts}
-    assert names <= set(AlertSettings.model_fields)
-    assert names >= {name for name, field in AlertSettings.model_fields.items() if field.is_required()}
-    assert alerts["SPANMILL_ALERTS_BROKERS"] == env["SPANMILL_GATEWAY_BROKERS"]
+def test_services_and_migration_take_their_settings(manifests: list[Manifest]):
+    for service, prefix, kind, _ in (*SERVICES, ("alerts", "SPANMILL_ALERTS_", AlertSettings, 0)):
+        env = _environment(manifests, _of(manifests, "Deployment", service))
+        names = {name.removeprefix(prefix).lower() for name in env}
+        assert names <= set(kind.model_fields)
+        assert names >= {name for name, field in kind.model_fields.items() if field.is_required()}
     migrate = _of(manifests, "Job", "migrate")
     assert migrate["spec"]["template"]["spec"]["containers"][0]["command"] == ["spanmill", "migrate"]
     assert "migrate" in [
         command.name or getattr(command.callback, "__name__", "") for command in commands.registered_commands
     ]
     wanted = {"SPANMILL_CONTROL_URL", "SPANMILL_STORE_URL", "SPANMILL_STORE_USER", "SPANMILL_STORE_PASSWORD"}
+    wanted |= {"SPANMILL_BROKERS", "SPANMILL_KAFKA"}
     assert set(_environment(manifests, migrate)) == wanted
 
 
@@ -196,18 +213,19 @@ def test_no_secret_is_in_a_config_map_or_in_a_value(manifests: list[Manifest]):
     for config in (m for m in manifests if m["kind"] == "ConfigMap"):
         text = json.dumps(config["data"])
         assert not re.search(r"passw|secret|token|://[^/\"]*:[^/\"]*@", text, re.IGNORECASE), config["metadata"]["name"]
-    starter = _of(manifests, "FlinkDeployment")["spec"]["jobManager"]["podTemplate"]
-    for name, pod in (*_pods(manifests).items(), ("observe", starter)):
+    starters = {m: _of(manifests, "FlinkDeployment", m)["spec"]["jobManager"]["podTemplate"] for m in SETTINGS}
+    for name, pod in (*_pods(manifests).items(), *starters.items()):
         for one in pod["spec"]["containers"][0].get("env", []):
             assert "valueFrom" in one, f"{name}: {one['name']} belongs into a ConfigMap or a Secret"
-    assert {one["name"] for one in starter["spec"]["containers"][0]["env"]} == set(ACCOUNTS.values())
-    flink = _of(manifests, "FlinkDeployment")["spec"]["flinkConfiguration"]
-    assert not [key for key in flink if re.search(r"passw|secret|access.?key", key, re.IGNORECASE)]
+    for job, starter in starters.items():
+        assert {one["name"] for one in starter["spec"]["containers"][0]["env"]} == set(ACCOUNTS.values())
+        flink = _of(manifests, "FlinkDeployment", job)["spec"]["flinkConfiguration"]
+        assert not [key for key in flink if re.search(r"passw|secret|access.?key", key, re.IGNORECASE)]
 
 
 def test_every_image_is_the_one_of_this_version(manifests: list[Manifest]):
     images = {c["image"] for pod in _pods(manifests).values() for c in pod["spec"]["containers"] if "image" in c}
-    images.add(_of(manifests, "FlinkDeployment")["spec"]["image"])
+    images |= {m["spec"]["image"] for m in manifests if m["kind"] == "FlinkDeployment"}
     assert len(images) == 1
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert version and images.pop().endswith(f"spanmill:{version[1]}")
@@ -215,7 +233,7 @@ def test_every_image_is_the_one_of_this_version(manifests: list[Manifest]):
 
 def test_every_pod_is_restricted(manifests: list[Manifest]):
     pods = _pods(manifests)
-    assert set(pods) == {"alerts", "gateway", "migrate", "observe"}
+    assert set(pods) == {"alerts", "gateway", "budget-service", "migrate", "observe", "budget"}
     for pod in pods.values():
         context = pod["spec"]["securityContext"]
         assert (context["runAsNonRoot"], context["runAsUser"]) == (True, 9999)
@@ -230,27 +248,30 @@ def test_every_pod_is_restricted(manifests: list[Manifest]):
     assert _of(manifests, "Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_only_the_gateway_is_open_to_all(manifests: list[Manifest]):
+def test_only_the_services_for_applications_are_open_to_all(manifests: list[Manifest]):
     policies = {m["metadata"]["name"]: m["spec"] for m in manifests if m["kind"] == "NetworkPolicy"}
     assert policies["closed"] == {"podSelector": {}, "policyTypes": ["Ingress"]}
     to_all = [name for name, spec in policies.items() for rule in spec.get("ingress", []) if "from" not in rule]
-    assert to_all == ["gateway-open"]
-    assert [port["port"] for port in policies["gateway-open"]["ingress"][0]["ports"]] == [4317, 4318]
+    assert sorted(to_all) == ["budget-service-open", "gateway-open"]
+    for name, ports in (("gateway-open", [4317, 4318]), ("budget-service-open", [4319, 4320])):
+        assert [port["port"] for port in policies[name]["ingress"][0]["ports"]] == ports
 
 
-def test_the_gateway_is_probed_where_it_answers(manifests: list[Manifest]):
-    gateway = _of(manifests, "Deployment", "gateway")["spec"]
-    container = gateway["template"]["spec"]["containers"][0]
-    source = (ROOT / "services" / "gateway" / "http.py").read_text()
+@pytest.mark.parametrize(("name", "prefix", "kind", "most"), SERVICES, ids=[service[0] for service in SERVICES])
+def test_a_service_is_probed_where_it_answers(
+    manifests: list[Manifest], name: str, prefix: str, kind: Any, most: float
+):
+    deployment = _of(manifests, "Deployment", name)["spec"]
+    container = deployment["template"]["spec"]["containers"][0]
+    source = (ROOT / container["command"][-1].replace(".", "/") / "http.py").read_text()
     for probe in ("readinessProbe", "livenessProbe"):
         assert f'Route("{container[probe]["httpGet"]["path"]}"' in source
-    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert ports == {"otlp-grpc": Settings.model_fields["grpc_port"].default, "otlp-http": 4318}
-    service = _of(manifests, "Service", "gateway")["spec"]
-    assert {port["targetPort"] for port in service["ports"]} == set(ports)
-    budget = _of(manifests, "PodDisruptionBudget", "gateway")["spec"]
-    assert service["selector"] == budget["selector"]["matchLabels"] == gateway["selector"]["matchLabels"]
-    assert budget["minAvailable"] < gateway["replicas"], "a node must be able to be drained"
-    most = Settings.model_fields["delivery_timeout_s"].default + 2
+    ports = {port["name"].rpartition("-")[2]: port["containerPort"] for port in container["ports"]}
+    assert ports == {form: kind.model_fields[f"{form}_port"].default for form in ("grpc", "http")}
+    service = _of(manifests, "Service", name)["spec"]
+    assert {port["targetPort"] for port in service["ports"]} == {port["name"] for port in container["ports"]}
+    budget = _of(manifests, "PodDisruptionBudget", name)["spec"]
+    assert service["selector"] == budget["selector"]["matchLabels"] == deployment["selector"]["matchLabels"]
+    assert budget["minAvailable"] < deployment["replicas"], "a node must be able to be drained"
     pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert gateway["template"]["spec"]["terminationGracePeriodSeconds"] > pause + most
+    assert deployment["template"]["spec"]["terminationGracePeriodSeconds"] > pause + most

@@ -15,6 +15,7 @@ from schemas.migrations import CLICKHOUSE
 from tests.store_process import StoreProcess, running_store
 
 TEXT = {"String", "LowCardinality(String)", "LowCardinality(Nullable(String))"}
+_NOT_IN_TUPLES = {"LowCardinality(Nullable(String))", "Nullable(DateTime64(9, 'UTC'))"}
 MAP = "Map(LowCardinality(String), String)"
 TIME = "DateTime64(9, 'UTC')"
 LIVE: dict[pa.DataType, set[str]] = {
@@ -25,7 +26,7 @@ LIVE: dict[pa.DataType, set[str]] = {
     pa.uint64(): {"UInt64"},
     pa.bool_(): {"Bool"},
     pa.date32(): {"Date"},
-    NS: {TIME},
+    NS: {TIME, f"Nullable({TIME})"},
     pa.timestamp("s", "UTC"): {"DateTime('UTC')"},
     pa.map_(pa.string(), pa.string()): {MAP},
     HISTOGRAM: {"Map(Int16, UInt64)"},
@@ -87,7 +88,7 @@ def _types_of(kind: pa.DataType) -> set[str]:
     if pa.types.is_list(kind):
         return {f"Array({inner})" for inner in _types_of(kind.value_type)}
     if pa.types.is_struct(kind):
-        fields = ((field.name, sorted(_types_of(field.type) - {"LowCardinality(Nullable(String))"})) for field in kind)
+        fields = ((field.name, sorted(_types_of(field.type) - _NOT_IN_TUPLES)) for field in kind)
         return {"Tuple(" + ", ".join(f"{name} {types[-1]}" for name, types in fields) + ")"}
     return LIVE[kind]
 

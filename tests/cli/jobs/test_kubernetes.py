@@ -131,7 +131,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     monkeypatch.setenv("SPANMILL_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("SPANMILL_CONTEXT", "prod")
     monkeypatch.setattr(kubectl_module, "time", FakeClock())
-    monkeypatch.setattr(operated, "surroundings", lambda running: (4, ("0009_more",)))
+    monkeypatch.setattr(operated, "surroundings", lambda running, topic: (4, ("0009_more",)))
     monkeypatch.setattr(operated, "migrate_store", lambda running, say: say("store: applied 0009_more"))
 
     @contextmanager
@@ -181,7 +181,7 @@ def test_the_settings_are_mounted_where_the_job_reads_them(tmp_path: Path) -> No
     (volume,) = [one for one in pod["volumes"] if one["name"] == mount["name"]]
     assert (volume["configMap"]["name"], read.name) == (config["metadata"]["name"], name)
     (tmp_path / name).write_text(config["data"][name])
-    settings = load_application(tmp_path / name, {"SPANMILL_STORE_PASSWORD": "x"})
+    settings = load_application(ObserveSettings, tmp_path / name, {"SPANMILL_STORE_PASSWORD": "x"})
     assert (settings.parallelism, settings.store_password) == (4, "x")
 
 
@@ -251,7 +251,7 @@ def test_the_same_spec_twice_changes_nothing(cluster: Cluster) -> None:
     # the store needs nothing any more
     before = cluster.changes
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(operated, "surroundings", lambda running: (4, ()))
+        patch.setattr(operated, "surroundings", lambda running, topic: (4, ()))
         assert cluster.done("deploy", "observe")["revision"] == 1
         assert cluster.run("plan", "observe", "--exit-code").exit_code == 0
     assert cluster.changes == before

@@ -7,7 +7,7 @@ from pyflink.datastream import StreamExecutionEnvironment
 
 from pipelines.flink.local import configuration
 from pipelines.flink.observe import assemble_settings, bill_settings, build, metrics_settings
-from pipelines.flink.settings import load_local
+from pipelines.flink.settings import LocalPlace, ObserveSettings, load_local
 
 SPEC = Path(__file__).parents[3] / "jobs" / "observe.yaml"
 
@@ -16,13 +16,18 @@ SPEC = Path(__file__).parents[3] / "jobs" / "observe.yaml"
 def settings(tmp_path):
     asked = {"brokers": "127.0.0.1:9", "store_url": "http://127.0.0.1:9", "folder": str(tmp_path)}
     (tmp_path / "settings.json").write_text(json.dumps(asked))
-    return load_local(SPEC, tmp_path / "settings.json")
+    return load_local(ObserveSettings, SPEC, tmp_path / "settings.json")[0]
 
 
 @pytest.fixture
-def graph(jvm, settings):
+def place(tmp_path):
+    return LocalPlace(folder=tmp_path, heap_mb=256)
+
+
+@pytest.fixture
+def graph(jvm, settings, place):
     """The stream graph as Flink would deploy it."""
-    env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, 0))
+    env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, place, 0))
     build(env, settings)
     return env._generate_stream_graph(clear_transformations=True)
 
@@ -62,8 +67,8 @@ def test_the_feed_of_budgets_is_there_where_it_is_asked_for(jvm, settings):
     assert "charges" in [vertex.getName() for vertex in graph.getJobGraph().getVerticesAsArray()]
 
 
-def test_the_parallelism_reaches_every_task_and_the_key_groups_are_fixed(jvm, settings):
-    env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, 0))
+def test_the_parallelism_reaches_every_task_and_the_key_groups_are_fixed(jvm, settings, place):
+    env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, place, 0))
     build(env, settings.model_copy(update={"parallelism": 2}))
     graph: Any = env._generate_stream_graph(clear_transformations=True)
     for vertex in graph.getJobGraph().getVerticesAsArray():

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipelines.flink.settings import defaults, load_application, load_local
+from pipelines.flink.settings import ObserveSettings, defaults, load_application, load_local
 
 SPEC = Path(__file__).parents[3] / "jobs" / "observe.yaml"
 ASKED = {"brokers": "b:1", "store_url": "http://s:1", "folder": "/data"}
@@ -12,7 +12,7 @@ ASKED = {"brokers": "b:1", "store_url": "http://s:1", "folder": "/data"}
 
 def _load(tmp_path, asked):
     (tmp_path / "settings.json").write_text(json.dumps(asked))
-    return load_local(SPEC, tmp_path / "settings.json")
+    return load_local(ObserveSettings, SPEC, tmp_path / "settings.json")[0]
 
 
 def test_the_settings_file_is_laid_over_the_spec(tmp_path):
@@ -46,16 +46,16 @@ def application_file(tmp_path):
 def test_on_a_cluster_accounts_come_from_the_environment(application_file):
     account = {"protocol": "SASL_SSL", "username": "u", "password": "p"}
     environment = {"SPANMILL_STORE_USER": "me", "SPANMILL_STORE_PASSWORD": "x", "SPANMILL_KAFKA": json.dumps(account)}
-    settings = load_application(application_file, environment)
+    settings = load_application(ObserveSettings, application_file, environment)
     assert (settings.store.user, settings.store.password) == ("me", "x")
     assert (settings.kafka.protocol, settings.kafka.password) == ("SASL_SSL", "p")
-    assert load_application(application_file, {}).store.user == "default"
+    assert load_application(ObserveSettings, application_file, {}).store.user == "default"
 
 
 @pytest.mark.parametrize("wrong", ["{", '{"protocol": "SASL_SSL"}', '{"colour": "red"}'])
 def test_an_account_that_cannot_be_read_is_refused(application_file, wrong):
     with pytest.raises(ValidationError):
-        load_application(application_file, {"SPANMILL_KAFKA": wrong})
+        load_application(ObserveSettings, application_file, {"SPANMILL_KAFKA": wrong})
 
 
 @pytest.mark.parametrize("wrong", [{"kafka": {"protocol": "SASL_SSL", "password": "hunter2"}}, {"buckets": 0}])

@@ -10,7 +10,7 @@ from pyflink.datastream import OutputTag, ProcessFunction, StreamExecutionEnviro
 
 from pipelines.flink.fold_operator import ELEMENT, FoldOperator
 from pipelines.flink.local import configuration
-from pipelines.flink.settings import load_local
+from pipelines.flink.settings import ObserveSettings, load_local
 from pipelines.flink.task import begin_task
 from schemas.arrow import from_ipc, to_ipc
 from transforms.step import Step
@@ -47,7 +47,7 @@ def env(jvm, tmp_path):
     asked = {"brokers": "", "store_url": "", "folder": str(tmp_path)}
     (tmp_path / "settings.json").write_text(json.dumps(asked))
     found = StreamExecutionEnvironment.get_execution_environment(
-        configuration(load_local(SPEC, tmp_path / "settings.json"), 0)
+        configuration(*load_local(ObserveSettings, SPEC, tmp_path / "settings.json"), 0)
     )
     found.set_parallelism(1)
     return found

@@ -1,0 +1,5 @@
+import sys
+
+from services.budget.main import main
+
+sys.exit(main())
