@@ -69,7 +69,7 @@ class Gather(Shipped, KeyedProcessFunction):
         return deadline
 
     def _send(self, ctx: Context) -> Iterator[Any]:
-        batch = list(self._gathered.get() or ())
+        batch: list[tuple] = list(self._gathered.get() or [])
         self._gathered.clear()
         self._open.pop(ctx.get_current_key(), None)
         if batch:

@@ -28,8 +28,8 @@ def _sum_fold():
     return fold
 
 
-def _opened(runtime, make=_sum_fold):
-    operator = FoldOperator(make)
+def _opened(runtime, make=_sum_fold, *feeds):
+    operator = FoldOperator(make, *feeds)
     operator.open(runtime)
     return operator
 
@@ -104,8 +104,7 @@ def test_what_a_fold_says_on_a_channel_of_its_own_goes_aside_or_along_by_bucket(
     def parity(rows):
         return rows["n"].to_numpy() % 2
 
-    operator = FoldOperator(lambda: fold, Feed("aside", parity), Feed("along", parity, aside=False))
-    operator.open(FakeRuntime())
+    operator = _opened(FakeRuntime(), lambda: fold, Feed("aside", parity), Feed("along", parity, aside=False))
     ctx = FakeContext(now_ms=5_000)
     first, *rest = operator.process_element(("rows", 0, to_ipc(_rows(1, 2, 3))), ctx)
     assert _told([first]) == [("rows", ctx.get_current_key(), [1, 2, 3])]

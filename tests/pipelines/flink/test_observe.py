@@ -60,8 +60,8 @@ def test_every_operator_of_ours_has_its_name_and_its_uid_and_runs_alone_in_its_t
     assert {"batch", "assemble", "bill", "metrics", "write-facts", "write-metrics", "write-traces"} <= uids
 
 
-def test_the_feed_of_budgets_is_there_where_it_is_asked_for(jvm, settings):
-    env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, 0))
+def test_the_feed_of_budgets_is_there_where_it_is_asked_for(jvm, settings, place):
+    env = StreamExecutionEnvironment.get_execution_environment(configuration(settings, place, 0))
     build(env, settings.model_copy(update={"budget_topic": "budget.log"}))
     graph: Any = env._generate_stream_graph(clear_transformations=True)
     assert "charges" in [vertex.getName() for vertex in graph.getJobGraph().getVerticesAsArray()]
