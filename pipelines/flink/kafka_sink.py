@@ -52,7 +52,7 @@ def to_kafka(
     access: KafkaAccess,
     name: str,
 ) -> None:
-    """Writes a stream of MESSAGE to the topics that they name, which must be among `topics`.
+    """Writes a stream of MESSAGE to the topics that they name, which must be among `topics`, two at least.
 
     name: of the sink in this job, the beginning of its uids.
     """
