@@ -114,6 +114,8 @@ def test_a_view_has_the_columns_of_its_table(client: Client, table: str):
         expected = [name for name in expected if name != "fragment"] + ["fragments", "billed_elsewhere"]
     if table == "spans":
         expected = [*expected, "ttft_origin"]
+    if table == "budget_balances":
+        expected = [*expected, "available"]
     assert view == expected
 
 

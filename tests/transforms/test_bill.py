@@ -71,7 +71,7 @@ def schedules(draw: st.DrawFn) -> tuple[list[Row], list[tuple[list[Row], int]]]:
     return rows, calls
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(schedules(), st.data())
 def test_the_ledger_depends_only_on_the_set_of_spans(schedule: Any, data: st.DataObject) -> None:
     """Any order, grouping and repetition, and a crash whose rows stay in the store, give the same rows."""
@@ -98,7 +98,7 @@ def test_the_ledger_depends_only_on_the_set_of_spans(schedule: Any, data: st.Dat
     assert (actual.traces.state, actual.calls.state) == ({}, {})
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(shared_sightings(), min_size=2, max_size=7) | families() | layers(), st.data())
 def test_spans_sent_again_after_their_state_was_dropped_change_nothing(rows: list[Row], data: st.DataObject) -> None:
     """Whichever of them, and in whatever groups: what the job knew when it had all is the last word."""
@@ -111,7 +111,7 @@ def test_spans_sent_again_after_their_state_was_dropped_change_nothing(rows: lis
     assert run.usage() == before
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(schedules())
 def test_each_call_bills_once_in_all_traces(schedule: Any) -> None:
     """Of the records of a call that stand in their traces the best one's numbers are billed, and no other's."""

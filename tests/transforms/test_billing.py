@@ -138,7 +138,7 @@ def test_an_unpriced_call_is_taken_back_without_a_cost() -> None:
     assert (reversal["entry"], reversal["cost_nano"], reversal["input_tokens"]) == ("reversal", None, -10)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(sightings(spans=6, traces=1), min_size=1, max_size=10) | families() | layers())
 def test_each_call_bills_once(rows: list[Row]) -> None:
     """Every candidate's billed numbers are what the rules say, told from ancestors found by walking."""

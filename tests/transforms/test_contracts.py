@@ -168,7 +168,7 @@ def expected(row: Call, entries: Iterable[Entry], default: str | None) -> str | 
     return default
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ENTRIES, CALLS)
 def test_any_contracts_give_any_call_the_price_that_a_plain_loop_picks(entries: list[Entry], calls: list[Call]):
     default = [row["price_id"] for row in priced(book(), *calls)]
@@ -184,7 +184,7 @@ def test_the_plain_loop_notices_a_changed_contract():
     assert expected(call(), [other], default) == default
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ENTRIES)
 def test_every_moment_length_and_knowledge_has_exactly_one_row_of_each_plan(entries: list[Entry]):
     composed = with_contracts(book(), entries)
@@ -208,7 +208,7 @@ def test_every_moment_length_and_knowledge_has_exactly_one_row_of_each_plan(entr
                 assert fits.height == moments.height, (org, seller, name)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ENTRIES, CALLS)
 def test_a_contract_of_one_organisation_never_prices_a_call_of_another(entries: list[Entry], calls: list[Call]):
     calls = [row for row in calls if row["org"] != "acme"]

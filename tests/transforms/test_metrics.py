@@ -69,7 +69,7 @@ def schedules(draw: st.DrawFn) -> list[tuple[list[Row], int]]:
     return calls
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(schedules(), st.data())
 def test_the_sums_are_those_of_the_ledger_whatever_comes_when_and_whatever_is_played_again(
     schedule: Any, data: st.DataObject
@@ -95,7 +95,7 @@ def test_the_sums_are_those_of_the_ledger_whatever_comes_when_and_whatever_is_pl
     assert run.cells() == ledger_cells(run)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(sightings(), min_size=3, max_size=8), st.data())
 def test_beyond_the_limit_of_series_nothing_is_lost(rows: list[Row], data: st.DataObject) -> None:
     run = metered(series=1)
@@ -220,7 +220,7 @@ def test_without_values_there_is_no_quantile() -> None:
     assert quantile({}, 0, 0.5) is None
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**10), st.integers(0, 10**9), st.integers(0, 50)), min_size=1, max_size=40))
 def test_the_histograms_of_a_series_hold_each_billed_call_once(calls: list[tuple[int, int, int]]) -> None:
     rows = [

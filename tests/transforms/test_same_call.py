@@ -142,7 +142,7 @@ def test_a_match_that_a_later_span_undoes_gives_the_call_back() -> None:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(layers(), st.data())
 def test_what_was_told_of_part_of_a_trace_is_superseded_by_the_whole(rows: list[Row], data: st.DataObject) -> None:
     """Every entry that any part of the spans gives rise to is an entry of the whole: nothing stale stays behind."""

@@ -45,7 +45,7 @@ def schedules(draw: st.DrawFn) -> tuple[list[dict], list[tuple[list[dict], int]]
     return rows, calls
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(schedules(), st.data())
 def test_the_tables_depend_only_on_the_set_of_spans(schedule: Any, data: st.DataObject) -> None:
     rows, calls = schedule

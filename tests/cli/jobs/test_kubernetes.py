@@ -70,11 +70,15 @@ class Cluster:
             raise result.exception
         return result
 
-    def done(self, *arguments: str) -> Any:
-        """The one row that the command prints as JSON."""
+    def rows(self, *arguments: str) -> list[dict[str, Any]]:
+        """What the command prints as JSON."""
         result = self.run(*arguments, "-o", "json")
         assert result.exit_code == 0, (result.output, result.exception)
-        return json.loads(result.stdout)[0]
+        return json.loads(result.stdout)
+
+    def done(self, *arguments: str) -> dict[str, Any]:
+        """The first row of it."""
+        return self.rows(*arguments)[0]
 
     def failure(self, *arguments: str) -> Failure:
         result = self.run(*arguments)
@@ -451,12 +455,14 @@ def test_rollback_goes_to_the_old_savepoint_when_the_old_code_cannot_read_a_new_
 
 def test_status_list_and_logs_say_what_the_cluster_says(cluster: Cluster) -> None:
     assert cluster.failure("status", "observe").code is Exit.REFUSED
-    assert cluster.done("list")["state"] == "not deployed"
+    assert {row["job"]: row["state"] for row in cluster.rows("list")} == dict.fromkeys(
+        ("budget", "observe"), "not deployed"
+    )
     cluster.run("deploy", "observe")
     row = cluster.done("status", "observe")
     assert (row["revision"], row["state"], row["lifecycle"], row["image"]) == (1, "running", "stable", "spanmill:1")
-    row = cluster.done("list")
-    assert (row["job"], row["state"], row["revision"]) == ("observe", "running", 1)
+    [row] = [row for row in cluster.rows("list") if row["job"] == "observe"]
+    assert (row["state"], row["revision"]) == ("running", 1)
     lines = cluster.run("logs", "observe", "-n", "7").stdout.splitlines()
     selected = "app=observe,type=flink-native-kubernetes 7"
     assert lines[0] == f"[pod/observe-7d9f/flink-main-container] {selected}" and len(lines) == 2

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,14 @@ def graph(jvm, settings, place):
 
 def test_every_operator_of_ours_has_its_name_and_its_uid_and_runs_alone_in_its_task(graph):
     vertices = graph.getJobGraph().getVerticesAsArray()
-    names = [vertex.getName() for vertex in vertices]
+    # Flink numbers the nodes of all graphs of a process.
+    names = [re.sub(r"\[\d+\]", "[n]", vertex.getName()) for vertex in vertices]
     assert sorted(names) == [
         "Map",
         "Map",
         "Map",
         "Map",
-        "Source: spans_raw[1] -> Calc[2] -> TableToDataStream -> _stream_key_by_map_operator",
+        "Source: spans_raw[n] -> Calc[n] -> TableToDataStream -> _stream_key_by_map_operator",
         "_stream_key_by_map_operator",
         "_stream_key_by_map_operator",
         "_stream_key_by_map_operator",

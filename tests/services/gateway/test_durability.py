@@ -158,6 +158,7 @@ def test_a_sender_that_hangs_up_does_not_take_its_bytes_out_of_the_count(start, 
     gateway = start(own_broker, delivery_timeout_s=4)
     assert gateway.call(BODY) == b""
     os.kill(own_broker.pid, signal.SIGSTOP)
+    until(lambda: psutil.Process(own_broker.pid).status() == psutil.STATUS_STOPPED)
     with grpc.insecure_channel(gateway.grpc) as channel:
         export = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
         with pytest.raises(grpc.RpcError):
