@@ -19,7 +19,7 @@ from pipelines.jars import fetch, jar_folder, java
 from pipelines.migrate import migrate
 from pipelines.ports import free_port
 from pipelines.store import StoreSettings, connect_creating, wait_ready
-from schemas.topics import Topic
+from schemas.topics import TOPICS, Topic
 
 ROOT = Path(__file__).parent.parent
 TOPIC = "spans.raw"
@@ -67,7 +67,8 @@ def laid(folder: Path, kind: type[Broker] = Broker) -> Iterator[Ground]:
     try:
         broker.start()
         broker.wait_ready(120)
-        bring(Brokers(broker.address), Topic(TOPIC, 2))
+        for topic in (Topic(TOPIC, 2), *(topic for topic in TOPICS if topic.name != TOPIC)):
+            bring(Brokers(broker.address), topic)
         wait_ready(settings, 60)
         with connect_creating(settings) as client:
             migrate(client, ROOT / "schemas" / "clickhouse", time.time_ns())

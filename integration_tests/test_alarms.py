@@ -48,6 +48,15 @@ CPU, HEAP, HEAP_MAX = (
     f'flink_taskmanager_Status_JVM_{name}{{instance="t0"}}'
     for name in ("CPU_Load", "Memory_Heap_Used", "Memory_Heap_Max")
 )
+BUDGET_UPTIME = 'flink_jobmanager_job_uptime{job_name="budget",job_id="2"}'
+BUDGET_LOG_UP = 'llmops_budget_log_up{job="spanmill-budget-service",instance="b1"}'
+DECIDED = 'llmops_budget_decisions_total{instance="b1",method="Reserve",outcome="accepted"}'
+UNDECIDED = 'llmops_budget_undecided_total{instance="b1",method="Reserve",policy="closed"}'
+DECIDING = [
+    f'llmops_budget_decision_seconds_bucket{{instance="b1",method="Reserve",le="{le}"}}' for le in ("0.1", "1", "+Inf")
+]
+HEARS = 'llmops_alert_up{instance="n1",part="log"}'
+UNDELIVERED = 'llmops_alert_deliveries_waiting{instance="n1"}'
 DISK_FREE, DISK = (f'llmops_store_disk_{name}_bytes{{instance="s1"}}' for name in ("free", "total"))
 
 # Half an hour in which all is well, a sample each 5 s from second 0 on, in Prometheus' notation: begin+step x times.
@@ -82,6 +91,15 @@ WELL = {
     HEAP_MAX: "1000x360",
     DISK_FREE: "50x360",
     DISK: "100x360",
+    BUDGET_UPTIME: "0+5000x360",
+    BUDGET_LOG_UP: "1x360",
+    DECIDED: "0+100x360",
+    UNDECIDED: "0x360",
+    DECIDING[0]: "0+100x360",
+    DECIDING[1]: "0+100x360",
+    DECIDING[2]: "0+100x360",
+    HEARS: "1x360",
+    UNDELIVERED: "0x300 1x10 0x50",
 }
 GONE = "_x360"
 SLOW_QUERIES = {QUERY[0]: "0x360", QUERY[1]: "0+10x360", QUERY[2]: "0+20x360"}
@@ -101,6 +119,12 @@ ILL: dict[str, dict[str, str]] = {
     "SpanmillDeadLetters": {REFUSED: "0x340 1x20"},
     "SpanmillStoreErrors": {REPEATS: "0x320 0+1x40"},
     "SpanmillQueryErrors": {QUERY_ERRORS: "0x340 0+1x20"},
+    "SpanmillBudgetLogDown": {BUDGET_LOG_UP: "1x120 0x240"},
+    "SpanmillBudgetJobNotRunning": {BUDGET_UPTIME: "0+5000x120 0x240"},
+    "SpanmillBudgetUndecided": {UNDECIDED: "0+1x360"},
+    "SpanmillBudgetSlow": {DECIDING[0]: "0+90x360"},
+    "SpanmillNotifierDeaf": {HEARS: "1x240 0x120"},
+    "SpanmillNotificationsWaiting": {UNDELIVERED: "0x200 3x160"},
     "SpanmillTargetDown": {UP: "1x240 0x120"},
     "SpanmillNotMeasured": {LAG: GONE},
     "SpanmillLagHigh": {LAG: "120000x360"},

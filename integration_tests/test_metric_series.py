@@ -8,8 +8,6 @@ import pytest
 from confluent_kafka import Consumer
 
 from benchmarks.traffic import requests, template
-from cli.kafka import Brokers
-from cli.topics import bring
 from integration_tests.ground import Ground, Job, laid, wait_for
 from integration_tests.traffic import all_files, renamed
 from schemas.arrow import from_ipc
@@ -31,13 +29,12 @@ _VIEWS = {"minute": "metrics_1m", "hour": "metrics_1h", "day": "metrics_1d"}
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     with laid(tmp_path_factory.mktemp("ground")) as made:
-        bring(Brokers(made.broker), BUDGET_LOG)
         yield made
 
 
 @pytest.fixture
 def job(ground: Ground, tmp_path) -> Iterator[Job]:
-    made = Job(ground, tmp_path, budget_topic=BUDGET_LOG.name)
+    made = Job(ground, tmp_path)
     yield made
     made.end()
 
@@ -95,7 +92,7 @@ def test_the_sums_of_metrics_are_those_of_the_ledger_whatever_happens(ground: Gr
 
     # A job that has lost its state sees everything again: what it tells was counted before.
     (tmp_path / "fresh").mkdir()
-    anew = Job(ground, tmp_path / "fresh", budget_topic=BUDGET_LOG.name).start()
+    anew = Job(ground, tmp_path / "fresh").start()
     try:
         ground.send(*first[:2])
         done(ground, sent + 2)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 
 import uvicorn
+from prometheus_client import CollectorRegistry, start_http_server
 
 from services.gateway.settings import CannotListen, netloc
 
@@ -25,6 +26,17 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {netloc(host, port)}: {error.strerror}") from error
+
+
+def serve_metrics(registry: CollectorRegistry, host: str, port: int | None) -> None:
+    """A listener of its own for `registry`, for a scraper elsewhere, whom the network alone tells from tenants;
+    none where `port` is None. It lives as long as the process. Raises CannotListen."""
+    if port is None:
+        return
+    try:
+        start_http_server(port, host, registry)
     except OSError as error:
         raise CannotListen(f"cannot listen on {netloc(host, port)}: {error.strerror}") from error
 

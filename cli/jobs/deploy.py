@@ -64,7 +64,7 @@ def make_plan(cluster: Cluster, spec: JobSpec, client: JobClient, wish: Wish) ->
     graph = client.ask("graph")
     wanted = Facts(spec.settings, code_store.digest(), graph)
     live = live_revision(cluster, spec.name)
-    place = place_of(cluster.running, cluster.rest, spec.name, spec.settings["topic"])
+    place = place_of(cluster.running, cluster.rest, spec.name, spec.settings)
     savepoint, before = beginning(_history(cluster, spec.name), spec.name, live, wish)
     facts = Facts(before.spec, before.code, before.graph) if before else None
     lines = compare(facts, wanted, place, wish.lost)
@@ -234,7 +234,7 @@ def rollback(cluster: Cluster, entry: str, job: str, number: int | None, timeout
         if Facts(live.spec, live.code, live.graph) == wanted:
             cluster.say(f"revision {live.revision} is the same already")
             return live
-        place = place_of(cluster.running, cluster.rest, job, target.spec["topic"])
+        place = place_of(cluster.running, cluster.rest, job, target.spec)
         lines = compare(Facts(live.spec, live.code, live.graph), wanted, place, ())
         refused = [line for line in lines if line.cure]
         if refused and not target.savepoint:

@@ -103,8 +103,8 @@ class Operated:
 
     def _place(self, settings: Mapping[str, Any]) -> Place:
         """The image brings its Flink, and Kubernetes as many TaskManagers as the job asks for."""
-        partitions, migrations = surroundings(self.running, settings["topic"])
-        return Place(f"{FLINK_VERSION}.", partitions, settings["parallelism"], migrations)
+        partitions, absent, migrations = surroundings(self.running, settings)
+        return Place(f"{FLINK_VERSION}.", partitions, settings["parallelism"], migrations, absent)
 
     def _drift(self, live: Revision, site: Site) -> Iterator[Line]:
         """A line when the running revision would be rendered otherwise today: folders or Flink options are others."""

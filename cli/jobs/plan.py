@@ -44,13 +44,14 @@ class Facts:
 class Place:
     """What the cluster and its surroundings say. partitions: of the topic. slots: that the job could have.
 
-    migrations: that the store still needs.
+    migrations: that the store still needs. absent: topics that the job needs besides the one that it reads.
     """
 
     flink_version: str
     partitions: int
     slots: int
     migrations: Sequence[str] = ()
+    absent: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ def _cluster(wanted: Facts, place: Place) -> Iterator[Line]:
             f"{parallelism - place.partitions} of {parallelism} subtasks would have nothing to read",
             f"spanmill migrate --partitions {parallelism}, or --parallelism {max(1, place.partitions)}",
         )  # fmt: skip
+    for topic in place.absent:
+        yield Line("topic", "", topic, Label.BREAKING, "the job needs it, and it is not there", "spanmill migrate")
     if place.slots < parallelism:
         yield Line(
             "slots", str(place.slots), f"at least {parallelism}", Label.BREAKING,

@@ -15,7 +15,7 @@ from pipelines.jars import JarError, fetch, jar_folder
 from pipelines.migrate import migrate as migrate_store
 from pipelines.store import StoreSettings, connect_creating
 from schemas.migrations import CLICKHOUSE, MigrationError
-from schemas.topics import BUDGET_LOG, TOPICS
+from schemas.topics import TOPICS
 from services.control.database import open_database
 from services.control.migrate import migrate as migrate_control
 
@@ -60,7 +60,6 @@ def observe(profile: Profile, broker: str, store_url: str) -> Child:
         "folder": str(profile.data / "observe"),
         "quiet_gap_s": profile.quiet_gap_s,
         "horizon_s": profile.horizon_s,
-        "budget_topic": BUDGET_LOG.name,
     }
     args = ["-m", "jobs.observe", "--local", "--settings", _write(profile, "observe", settings)]
     return _python("observe", args, profile, _BACKGROUND)

@@ -34,7 +34,7 @@ from services.gateway.auth import KeyRing
 from services.gateway.http_protocol import bounded_protocol
 from services.gateway.log import Log
 from services.gateway.settings import CannotListen, netloc, settings_of
-from services.serving import Server, listen, raise_file_limit
+from services.serving import Server, listen, raise_file_limit, serve_metrics
 
 _CONTROL_TIMEOUT_S = 0.5
 _READY_POLL_S = 0.05
@@ -75,6 +75,7 @@ async def serve(settings: Settings, engine: sa.Engine) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     listener = listen(settings.http_host, settings.http_port)
     desk, ticks = _desk(settings, engine)
+    serve_metrics(desk.decisions.metrics.registry, settings.metrics_host, settings.metrics_port)
     replies = Tail(
         settings.brokers, settings.replies_topic, desk.decisions.decided, desk.decisions.wanted, settings.kafka
     )

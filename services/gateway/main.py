@@ -30,7 +30,7 @@ from services.gateway.log import Log
 from services.gateway.metrics import Metrics
 from services.gateway.rates import Rates
 from services.gateway.settings import CannotListen, Settings, netloc, read_settings
-from services.serving import Server, listen, raise_file_limit
+from services.serving import Server, listen, raise_file_limit, serve_metrics
 
 _CONTROL_TIMEOUT_S = 0.5  # a look-up waits this long for a lock, then the cache answers
 _READY_POLL_S = 0.05
@@ -72,6 +72,7 @@ async def serve(settings: Settings, engine: sa.Engine) -> None:
     intake = _intake(settings, engine)
     consumers = Consumers(settings.brokers, settings.topic, settings.consumer_groups, settings.kafka)
     intake.metrics.registry.register(consumers)
+    serve_metrics(intake.metrics.registry, settings.metrics_host, settings.metrics_port)
     grpc, grpc_port = grpc_server(intake, settings)
     http = Server(
         uvicorn.Config(

@@ -65,6 +65,9 @@ class Settings(ServiceSettings):
     http_port: int = 4318
     grpc_host: str = "127.0.0.1"
     grpc_port: int = 4317
+    # A listener for scrapers on other machines; without it /metrics answers this machine only.
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
     # Owner of requests without a key on a loopback listener; '' makes keys compulsory there too.
     anonymous_org: str = "local"
     key_ttl_s: float = Field(5, gt=0, le=60)  # a revoked key is refused after this

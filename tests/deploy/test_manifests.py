@@ -267,9 +267,13 @@ def test_a_service_is_probed_where_it_answers(
     for probe in ("readinessProbe", "livenessProbe"):
         assert f'Route("{container[probe]["httpGet"]["path"]}"' in source
     ports = {port["name"].rpartition("-")[2]: port["containerPort"] for port in container["ports"]}
-    assert ports == {form: kind.model_fields[f"{form}_port"].default for form in ("grpc", "http")}
+    scraped = int(_environment(manifests, _of(manifests, "Deployment", name))[f"{prefix}METRICS_PORT"])
+    assert ports == {form: kind.model_fields[f"{form}_port"].default for form in ("grpc", "http")} | {
+        "metrics": scraped
+    }
     service = _of(manifests, "Service", name)["spec"]
-    assert {port["targetPort"] for port in service["ports"]} == {port["name"] for port in container["ports"]}
+    open_to_all = {port["name"] for port in container["ports"]} - {"metrics"}
+    assert {port["targetPort"] for port in service["ports"]} == open_to_all
     budget = _of(manifests, "PodDisruptionBudget", name)["spec"]
     assert service["selector"] == budget["selector"]["matchLabels"] == deployment["selector"]["matchLabels"]
     assert budget["minAvailable"] < deployment["replicas"], "a node must be able to be drained"

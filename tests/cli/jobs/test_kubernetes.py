@@ -135,7 +135,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     monkeypatch.setenv("SPANMILL_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("SPANMILL_CONTEXT", "prod")
     monkeypatch.setattr(kubectl_module, "time", FakeClock())
-    monkeypatch.setattr(operated, "surroundings", lambda running, topic: (4, ("0009_more",)))
+    monkeypatch.setattr(operated, "surroundings", lambda running, settings: (4, (), ("0009_more",)))
     monkeypatch.setattr(operated, "migrate_store", lambda running, say: say("store: applied 0009_more"))
 
     @contextmanager
@@ -255,7 +255,7 @@ def test_the_same_spec_twice_changes_nothing(cluster: Cluster) -> None:
     # the store needs nothing any more
     before = cluster.changes
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(operated, "surroundings", lambda running, topic: (4, ()))
+        patch.setattr(operated, "surroundings", lambda running, settings: (4, (), ()))
         assert cluster.done("deploy", "observe")["revision"] == 1
         assert cluster.run("plan", "observe", "--exit-code").exit_code == 0
     assert cluster.changes == before

@@ -162,6 +162,7 @@ def test_another_max_parallelism_breaks():
     [
         (replace(GOOD, partitions=1), "topic", "spanmill migrate --partitions 2, or --parallelism 1"),
         (replace(GOOD, partitions=0), "topic", "spanmill migrate --partitions 2, or --parallelism 1"),
+        (replace(GOOD, absent=("budget.log",)), "topic", "spanmill migrate"),
         (replace(GOOD, slots=1), "slots", "start 1 more TaskManagers, or --parallelism 1"),
         (replace(GOOD, flink_version="2.3.0"), "cluster", "use a cluster of Flink 2.2"),
         (replace(GOOD, flink_version="2.20.1"), "cluster", "use a cluster of Flink 2.2"),

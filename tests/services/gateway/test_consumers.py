@@ -2,6 +2,7 @@ import re
 
 from confluent_kafka import Consumer, TopicPartition
 
+from pipelines.ports import free_port
 from tests.services.gateway.harness import Gateway, span_request, until
 
 BODY = span_request().SerializeToString()
@@ -41,3 +42,16 @@ def test_a_lag_that_cannot_be_asked_for_is_absent(start, own_broker) -> None:
     print("DBG", gateway.child.process.poll())
     until(lambda: not _lags(gateway))
     assert gateway.child.alive
+
+
+def test_a_listener_of_its_own_tells_a_scraper_elsewhere_the_same_as_the_page_on_loopback(start) -> None:
+    port = free_port()
+    gateway = start(metrics_port=port)
+    assert gateway.call(BODY) == b""
+    [counted] = {
+        line
+        for at in (f"{gateway.http}/metrics", f"http://127.0.0.1:{port}/metrics")
+        for line in gateway.client.get(at).text.splitlines()
+        if line.startswith("llmops_gateway_spans_received_total{")
+    }
+    assert counted.endswith(" 1.0")
