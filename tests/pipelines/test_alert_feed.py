@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from pipelines.alert_feed import EVERY_NS, RuleFeed
+from pipelines.alert_feed import RuleFeed
 from pipelines.alert_store import publish_rules, published
+from pipelines.feed import EVERY_NS
 from pipelines.migrate import migrate
 from pipelines.store import StoreSettings, StoreUnreachable, connect_creating
 from schemas.migrations import CLICKHOUSE

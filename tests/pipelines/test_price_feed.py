@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from pipelines.feed import EVERY_NS
 from pipelines.migrate import migrate
-from pipelines.price_feed import EVERY_NS, PriceFeed
+from pipelines.price_feed import PriceFeed
 from pipelines.price_store import append_entries, publish_book, read_entries
 from pipelines.store import StoreSettings, StoreUnreachable, connect_creating
 from schemas.migrations import CLICKHOUSE
