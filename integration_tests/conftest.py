@@ -6,9 +6,12 @@ from integration_tests.product import Product
 from integration_tests.tables import Tables, undisturbed_run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def product(tmp_path_factory) -> Iterator[Product]:
-    """One product for all tests that do not disturb each other: each uses ids or organisations of its own."""
+    """One product for the tests of a file that do not disturb each other: each uses ids or organisations of its own.
+
+    One that idles through the rest of a session takes a tenth of a core with each of its two Flink processes.
+    """
     running = Product(tmp_path_factory.mktemp("product") / "data")
     running.up()
     yield running

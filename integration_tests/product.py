@@ -35,7 +35,7 @@ class Product:
         self.process: subprocess.Popen[bytes] | None = None
         self.log = data.with_suffix(".log")
 
-    def up(self, timeout: float = 120) -> Running:
+    def up(self, timeout: float = 300) -> Running:
         """Starts it and waits until it serves."""
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(

@@ -13,6 +13,8 @@ from cli.local.profile import TOPIC, Profile, Running
 
 Say = Callable[[str], None]
 
+# A Flink process on a machine that is busy with others takes more than a minute.
+_START_S = 300
 # Seconds before a child that died is started again: 1, 2, 4 ... at most this.
 _LONGEST_PAUSE = 30.0
 
@@ -67,7 +69,7 @@ class Supervisor(ABC):
 
     def _wait(self, *started: Child) -> None:
         for child in started:
-            child.wait_ready(120)
+            child.wait_ready(_START_S)
             self._said_ready(child.name)
 
     def _said_ready(self, name: str) -> None:
