@@ -3,11 +3,11 @@
 from clickhouse_connect.driver.client import Client
 
 from pipelines.alert_store import read_rules
-from pipelines.feed import Feed
+from pipelines.store_feed import StoreFeed
 from transforms.alerts.fold import Book
 
 
-class RuleFeed(Feed[Book]):
+class RuleFeed(StoreFeed[Book]):
     """A job does not begin without rules: all that is firing would be told to be over."""
 
     what = "alert rules"

@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 from clickhouse_connect.driver.client import Client
 
-from pipelines.feed import Feed
 from pipelines.price_store import publish_book, read_entries
 from pipelines.store import StoreSettings
+from pipelines.store_feed import StoreFeed
 from schemas.price_book import PriceBook
 from schemas.prices.contracts import Entry
 from transforms.contracts import with_contracts
 
 
-class PriceFeed(Feed[PriceBook]):
+class PriceFeed(StoreFeed[PriceBook]):
     """A job does not begin without contracts: the default book alone would bill an organisation past its own.
 
     An entry holds for what is received LEAD_NS after it was written, and that is more than EVERY_NS: it has been read.

@@ -1,28 +1,25 @@
 """The notifier process: one thread hears, one tells, until SIGTERM."""
 
-import argparse
 import logging
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import sqlalchemy as sa
-from prometheus_client import start_http_server
-from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from schemas.kafka import UnusableAccess
 from services.alerts.hearing import Ear
 from services.alerts.metrics import Metrics
-from services.alerts.settings import Settings, read_settings
+from services.alerts.settings import Settings
 from services.alerts.telling import Teller
-from services.control.database import open_database
 from services.control.deliveries import waiting
 from services.control.incidents import expire
-from services.control.migrate import MigrationState, status
+from services.gateway.settings import CannotListen
+from services.serving import serve_metrics
+from services.starting import CannotStart, begin
 
 _LISTEN_S, _TELL_S, _PAUSE_S, _LOOK_S = 0.5, 0.25, 1.0, 5.0
 _log = logging.getLogger("spanmill.alerts")
@@ -30,26 +27,13 @@ _log = logging.getLogger("spanmill.alerts")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the notifier; returns the exit code."""
-    parser = argparse.ArgumentParser("python -m services.alerts", description=__doc__)
-    parser.add_argument("--settings", type=Path, help="a JSON file; SPANMILL_ALERTS_<NAME> overrides it")
-    file: Path | None = parser.parse_args(arguments).settings
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.WARNING)
     try:
-        settings = read_settings(file)
-        engine = open_database(settings.control_url)
-        pending = [m.name for m in status(engine) if m.state is not MigrationState.APPLIED]
+        settings, engine = begin("services.alerts", __doc__, Settings, arguments)
         metrics = Metrics()
         ear = Ear(settings, metrics)
-    except (FileNotFoundError, ValidationError, SQLAlchemyError, UnusableAccess) as error:
+        serve_metrics(metrics.registry, settings.metrics_host, settings.metrics_port)
+    except (CannotStart, CannotListen, UnusableAccess) as error:
         print(error, file=sys.stderr)
-        return 1
-    if pending:
-        print(f"the control database lacks migrations: {', '.join(pending)}", file=sys.stderr)
-        return 1
-    try:
-        start_http_server(settings.metrics_port, settings.metrics_host, metrics.registry)
-    except OSError as error:
-        print(f"cannot listen on {settings.metrics_host}:{settings.metrics_port}: {error.strerror}", file=sys.stderr)
         return 1
     return 0 if run(settings, engine, metrics, ear) else 1
 

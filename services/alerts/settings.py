@@ -1,30 +1,21 @@
 """The notifier's settings: a JSON file, overridden by environment variables `SPANMILL_ALERTS_<NAME>`."""
 
 from ipaddress import IPv4Network, IPv6Network
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import (
-    BaseSettings,
-    JsonConfigSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import SettingsConfigDict
 
-from schemas.kafka import OPEN, KafkaAccess
 from schemas.topics import ALERTS, BUDGET_EVENTS
+from services.gateway.settings import ServiceSettings
 
 
-class Settings(BaseSettings):
+class Settings(ServiceSettings):
     """Times in seconds."""
 
     # An error names the setting, not its value, which may be a password.
     model_config = SettingsConfigDict(env_prefix="SPANMILL_ALERTS_", extra="forbid", hide_input_in_errors=True)
 
-    brokers: str  # Kafka bootstrap servers
-    control_url: str  # SQLAlchemy URL of the control database
-    kafka: KafkaAccess = OPEN
     topics: tuple[str, ...] = (ALERTS.name, BUDGET_EVENTS.name)
     group: str = "spanmill-alerts"
     metrics_host: str = "127.0.0.1"
@@ -45,30 +36,3 @@ class Settings(BaseSettings):
     retry_s: float = Field(5, gt=0)  # the first pause after a failure; 1.5 times as long each time, up to retry_most_s
     retry_most_s: float = Field(30, gt=0)
     give_up_s: float = Field(86_400, gt=0)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, JsonConfigSettingsSource(settings_cls)
-
-
-def read_settings(file: Path | None) -> Settings:
-    """The settings in `file`, under those of the environment.
-
-    Raises FileNotFoundError, and pydantic.ValidationError for a setting that is missing, unknown or wrong.
-    """
-    if file is None:
-        return Settings()  # pyright: ignore[reportCallIssue]: the environment gives the required ones
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no settings file {file}")
-
-    class FromFile(Settings):
-        model_config = SettingsConfigDict(json_file=file)
-
-    return FromFile()  # pyright: ignore[reportCallIssue]: the file gives the required ones

@@ -10,10 +10,9 @@ from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from schemas import budget_pb2 as pb
@@ -21,6 +20,7 @@ from services.budget.desk import Desk
 from services.budget.settings import Settings
 from services.gateway.answers import Refusal, Refused
 from services.gateway.settings import is_loopback
+from services.pages import healthy, metrics_page, readiness
 
 # 402 for a refusal: clients repeat a 429 by themselves, which cannot help here.
 _STATUS = {
@@ -70,9 +70,9 @@ def http_app(desk: Desk, settings: Settings) -> Starlette:
             for name, (kind, ask) in asked.items()
         ),
         Route("/v1/budgets/events", _events(desk, loopback), methods=["GET"]),
-        Route("/healthz", _healthy),
-        Route("/readyz", _readiness(desk)),
-        Route("/metrics", _metrics_page(desk)),
+        Route("/healthz", healthy),
+        Route("/readyz", readiness(desk.log.check)),
+        Route("/metrics", metrics_page(desk.decisions.metrics.registry)),
     ]
     return Starlette(routes=routes)
 
@@ -171,28 +171,3 @@ async def _stream(desk: Desk, org: str, after: str) -> AsyncIterator[str]:
             yield f"id: {event.event_id}\nevent: {event.kind}\ndata: {json.dumps(_fields(event))}\n\n"
     except Refused as refused:
         yield f": {refused.message}\n\n"
-
-
-async def _healthy(_request: Request) -> Response:
-    return PlainTextResponse("ok\n")
-
-
-def _readiness(desk: Desk) -> Callable[[Request], Awaitable[Response]]:
-    async def ready(_request: Request) -> Response:
-        try:
-            desk.log.check()
-        except Refused as refused:
-            return PlainTextResponse(f"{refused.message}\n", 503)
-        return PlainTextResponse("ready\n")
-
-    return ready
-
-
-def _metrics_page(desk: Desk) -> Callable[[Request], Awaitable[Response]]:
-    async def metrics(request: Request) -> Response:
-        # The page names organisations: for the operator's scraper on this machine, not for tenants.
-        if request.client is None or not is_loopback(request.client.host):
-            return PlainTextResponse("the metrics are served to this machine only\n", 403)
-        return Response(generate_latest(desk.decisions.metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-    return metrics

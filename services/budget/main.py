@@ -1,19 +1,14 @@
 """The budget service's process: both servers on one event loop, until SIGTERM."""
 
-import argparse
 import asyncio
-import logging
 import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import sqlalchemy as sa
 import uvicorn
 import uvloop
-from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
 
 from schemas.kafka import UnusableAccess
 from services.budget.commit import GroupCommit
@@ -28,13 +23,12 @@ from services.budget.prices import Prices
 from services.budget.settings import Settings
 from services.budget.tail import Tail
 from services.budget.ticks import Ticks
-from services.control.database import open_database
-from services.control.migrate import MigrationState, status
 from services.gateway.auth import KeyRing
 from services.gateway.http_protocol import bounded_protocol
 from services.gateway.log import Log
-from services.gateway.settings import CannotListen, netloc, settings_of
+from services.gateway.settings import CannotListen, netloc
 from services.serving import Server, listen, raise_file_limit, serve_metrics
+from services.starting import CannotStart, begin
 
 _CONTROL_TIMEOUT_S = 0.5
 _READY_POLL_S = 0.05
@@ -44,19 +38,10 @@ _INFLIGHT_BYTES = 64 * 2**20
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the service; returns the exit code."""
-    parser = argparse.ArgumentParser("python -m services.budget", description=__doc__)
-    parser.add_argument("--settings", type=Path, help="a JSON file; SPANMILL_BUDGET_<NAME> overrides it")
-    file: Path | None = parser.parse_args(arguments).settings
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.WARNING)
     try:
-        settings = settings_of(Settings, file)
-        engine = open_database(settings.control_url, _CONTROL_TIMEOUT_S)
-        pending = [m.name for m in status(engine) if m.state is not MigrationState.APPLIED]
-    except (FileNotFoundError, ValidationError, SQLAlchemyError) as error:
+        settings, engine = begin("services.budget", __doc__, Settings, arguments, timeout_s=_CONTROL_TIMEOUT_S)
+    except CannotStart as error:
         print(error, file=sys.stderr)
-        return 1
-    if pending:
-        print(f"the control database lacks migrations: {', '.join(pending)}", file=sys.stderr)
         return 1
     raise_file_limit()
     try:

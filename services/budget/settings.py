@@ -5,7 +5,6 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from schemas.kafka import OPEN, KafkaAccess
 from schemas.topics import BUDGET_EVENTS, BUDGET_LOG, BUDGET_REPLIES
 from services.gateway.settings import ServiceSettings
 
@@ -16,9 +15,6 @@ class Settings(ServiceSettings):
     # An error names the setting, not its value, which may be a password.
     model_config = SettingsConfigDict(env_prefix="SPANMILL_BUDGET_", extra="forbid", hide_input_in_errors=True)
 
-    brokers: str  # Kafka bootstrap servers
-    control_url: str  # SQLAlchemy URL of the control database
-    kafka: KafkaAccess = OPEN
     log_topic: str = BUDGET_LOG.name
     replies_topic: str = BUDGET_REPLIES.name
     events_topic: str = BUDGET_EVENTS.name

@@ -3,12 +3,11 @@
 import time
 from collections.abc import Awaitable, Callable
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from services.gateway.answers import Form, Refusal, Refused, encode, status_of
@@ -17,6 +16,7 @@ from services.gateway.inflight import Hold
 from services.gateway.intake import Intake, Payload
 from services.gateway.settings import Settings, is_loopback
 from services.gateway.signals import SIGNALS, Signal
+from services.pages import healthy, metrics_page, readiness
 
 
 def http_app(intake: Intake, settings: Settings) -> Starlette:
@@ -24,9 +24,9 @@ def http_app(intake: Intake, settings: Settings) -> Starlette:
     loopback = is_loopback(settings.http_host)
     routes = [
         *(Route(f"/v1/{signal.name}", _export(intake, signal, loopback), methods=["POST"]) for signal in SIGNALS),
-        Route("/healthz", _healthy),
-        Route("/readyz", _readiness(intake)),
-        Route("/metrics", _metrics_page(intake)),
+        Route("/healthz", healthy),
+        Route("/readyz", readiness(intake.disk.check, intake.log.check)),
+        Route("/metrics", metrics_page(intake.metrics.registry)),
     ]
     middleware = [
         Middleware(
@@ -100,29 +100,3 @@ def _refusal(refused: Refused, form: Form) -> Response:
     if refused.refusal is Refusal.UNAUTHENTICATED:
         headers["www-authenticate"] = "Bearer"
     return Response(encode(status_of(refused), form), refused.refusal.http_status, headers, media_type=form.value)
-
-
-async def _healthy(_request: Request) -> Response:
-    return PlainTextResponse("ok\n")
-
-
-def _readiness(intake: Intake) -> Callable[[Request], Awaitable[Response]]:
-    async def ready(_request: Request) -> Response:
-        try:
-            intake.disk.check()
-            intake.log.check()
-        except Refused as refused:
-            return PlainTextResponse(f"{refused.message}\n", 503)
-        return PlainTextResponse("ready\n")
-
-    return ready
-
-
-def _metrics_page(intake: Intake) -> Callable[[Request], Awaitable[Response]]:
-    async def metrics(request: Request) -> Response:
-        # The page names every organisation: for the operator's scraper on this machine, not for tenants.
-        if request.client is None or not is_loopback(request.client.host):
-            return PlainTextResponse("the metrics are served to this machine only\n", 403)
-        return Response(generate_latest(intake.metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-    return metrics

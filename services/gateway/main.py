@@ -1,23 +1,16 @@
 """The gateway process: both servers on one event loop, until SIGTERM."""
 
-import argparse
 import asyncio
-import logging
 import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import sqlalchemy as sa
 import uvicorn
 import uvloop
-from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
 
 from schemas.kafka import UnusableAccess
-from services.control.database import open_database
-from services.control.migrate import MigrationState, status
 from services.gateway.auth import KeyRing
 from services.gateway.consumers import Consumers
 from services.gateway.disk import DiskGuard
@@ -29,8 +22,9 @@ from services.gateway.intake import Intake
 from services.gateway.log import Log
 from services.gateway.metrics import Metrics
 from services.gateway.rates import Rates
-from services.gateway.settings import CannotListen, Settings, netloc, read_settings
+from services.gateway.settings import CannotListen, Settings, netloc
 from services.serving import Server, listen, raise_file_limit, serve_metrics
+from services.starting import CannotStart, begin
 
 _CONTROL_TIMEOUT_S = 0.5  # a look-up waits this long for a lock, then the cache answers
 _READY_POLL_S = 0.05
@@ -38,19 +32,10 @@ _READY_POLL_S = 0.05
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the gateway; returns the exit code."""
-    parser = argparse.ArgumentParser("python -m services.gateway", description=__doc__)
-    parser.add_argument("--settings", type=Path, help="a JSON file; SPANMILL_GATEWAY_<NAME> overrides it")
-    file: Path | None = parser.parse_args(arguments).settings
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.WARNING)
     try:
-        settings = read_settings(file)
-        engine = open_database(settings.control_url, _CONTROL_TIMEOUT_S)
-        pending = [m.name for m in status(engine) if m.state is not MigrationState.APPLIED]
-    except (FileNotFoundError, ValidationError, SQLAlchemyError) as error:
+        settings, engine = begin("services.gateway", __doc__, Settings, arguments, timeout_s=_CONTROL_TIMEOUT_S)
+    except CannotStart as error:
         print(error, file=sys.stderr)
-        return 1
-    if pending:
-        print(f"the control database lacks migrations: {', '.join(pending)}", file=sys.stderr)
         return 1
     raise_file_limit()
     try:

@@ -19,6 +19,10 @@ from schemas.limits import Limits
 class ServiceSettings(BaseSettings):
     """Settings of a process: what its JSON file says, under what the environment says."""
 
+    brokers: str  # Kafka bootstrap servers
+    control_url: str  # SQLAlchemy URL of the control database
+    kafka: KafkaAccess = OPEN
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -40,14 +44,15 @@ def settings_of(kind: type[Kind], file: Path | None) -> Kind:
     Raises FileNotFoundError, and pydantic.ValidationError for a setting that is missing, unknown or wrong.
     """
     if file is None:
-        return kind()
+        return kind()  # pyright: ignore[reportCallIssue]: the environment gives the required ones
     if not file.is_file():
         raise FileNotFoundError(f"there is no settings file {file}")
 
     class FromFile(kind):
         model_config = SettingsConfigDict(json_file=file)
 
-    return FromFile()  # pyright: ignore[reportReturnType]: it is one, which a variable as a base hides
+    # A class with a variable for its base is hidden from the type checker; the file gives the required settings.
+    return FromFile()  # pyright: ignore[reportReturnType, reportCallIssue]
 
 
 class Settings(ServiceSettings):
@@ -56,9 +61,6 @@ class Settings(ServiceSettings):
     # An error names the setting, not its value, which may be a password.
     model_config = SettingsConfigDict(env_prefix="SPANMILL_GATEWAY_", extra="forbid", hide_input_in_errors=True)
 
-    brokers: str  # Kafka bootstrap servers
-    control_url: str  # SQLAlchemy URL of the control database
-    kafka: KafkaAccess = OPEN
     topic: str = "spans.raw"
     consumer_groups: tuple[str, ...] = ("spanmill-observe",)  # whose lag /metrics tells
     http_host: str = "127.0.0.1"

@@ -11,9 +11,9 @@ from clickhouse_connect.driver.client import Client
 
 from pipelines.alert_feed import RuleFeed
 from pipelines.alert_store import publish_rules, published
-from pipelines.feed import EVERY_NS
 from pipelines.migrate import migrate
 from pipelines.store import StoreSettings, StoreUnreachable, connect_creating
+from pipelines.store_feed import EVERY_NS
 from schemas.migrations import CLICKHOUSE
 from tests.store_process import StoreProcess, running_store
 

@@ -12,11 +12,11 @@ import polars as pl
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from pipelines.feed import EVERY_NS
 from pipelines.migrate import migrate
 from pipelines.price_feed import PriceFeed
 from pipelines.price_store import append_entries, publish_book, read_entries
 from pipelines.store import StoreSettings, StoreUnreachable, connect_creating
+from pipelines.store_feed import EVERY_NS
 from schemas.migrations import CLICKHOUSE
 from schemas.price_book import PriceBook, compile_book, price_column
 from schemas.prices.contracts import LEAD_NS, Band, Contract, Entry, dollars, record

@@ -16,7 +16,7 @@ _PAUSE_S = 0.2
 Reading = TypeVar("Reading")
 
 
-class Feed(ABC, Generic[Reading]):
+class StoreFeed(ABC, Generic[Reading]):
     """Reads when it is asked, at most every EVERY_NS. For one thread. what: is read, in words."""
 
     what: ClassVar[str]
