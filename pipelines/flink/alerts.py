@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from uuid import uuid4
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from pyflink.common import Types
@@ -53,7 +54,8 @@ class AlertOperator(FoldOperator):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         self._rules = RuleFeed(self._graph.store, given_up=is_cancelled)
-        self._make_fold = partial(make_alerts, self._rules.current, AlertSettings(budgets=self._graph.budgets))
+        settings = AlertSettings(budgets=self._graph.budgets, run=uuid4().hex)
+        self._make_fold = partial(make_alerts, self._rules.current, settings)
         super().open(runtime_context)
 
     def process_element(self, value: Element, ctx: Context) -> Iterator:

@@ -9,8 +9,8 @@
 
 A minute is closed SETTLE after its end, once and in order: that is one step of each series' life. Rules that need not
 wait for the end of a minute fire in it. Rows older than LIVE minutes are left out: a backfill raises nothing. After a
-pause, and while what comes is old, closing waits for the stream to catch up, though not longer than LIVE: so a run that
-was killed and goes on finds the same incidents, under the same ids, as one that was not.
+restart or a pause, and while what comes is old, closing waits for the stream to catch up, though not longer than LIVE:
+so a run that was killed and goes on finds the same incidents, under the same ids, as one that was not.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,10 +43,12 @@ Writes = dict[str, bytes | None]
 @dataclass(frozen=True)
 class AlertSettings:
     """tick_ns: how often rows are looked at. budgets: the rows are of BUDGET_BALANCES and the rules those on budgets,
-    else rows of METRICS and all other rules."""
+    else rows of METRICS and all other rules. run: another one in each run of the process, from its start or a
+    checkpoint to its end."""
 
     tick_ns: int = 10**9
     budgets: bool = False
+    run: str = ""
 
 
 def make_alerts(rules_at: RulesAt, settings: AlertSettings) -> Fold:
@@ -66,7 +68,7 @@ def _tick(
     book = {org: _of_kind(rules, settings.budgets) for org, rules in rules_at(now).items()}
     book = {org: rules for org, rules in book.items() if rules}
     cells = _read(arrived, settings, book)
-    clock = _clock(read_index(state), cells, now)
+    clock = _clock(read_index(state), cells, now, settings.run)
     last = _closable(clock, now)
     index = replace(clock, closed=_first_closed(clock, cells, now)) if clock.closed < 0 else clock
     came: dict[str, pl.DataFrame] = {} if cells is None else {str(org): one for (org,), one in cells.group_by("org")}
@@ -141,17 +143,17 @@ def _read(arrived: list[pa.Table], settings: AlertSettings, book: Book) -> pl.Da
     return cells if cells.height else None
 
 
-def _clock(index: Index, cells: pl.DataFrame | None, now: int) -> Index:
-    """`index` with closing held where ticks were missed, or where all that came is old."""
+def _clock(index: Index, cells: pl.DataFrame | None, now: int, run: str) -> Index:
+    """`index` with closing held where ticks were missed or come from another run, or where all that came is old."""
     held = index.held
-    if index.tick and now - index.tick > _PAUSED_NS:
+    if index.tick and (index.run != run or now - index.tick > _PAUSED_NS):
         held = now + _CATCH_UP_NS
     if cells is not None:
         newest_minute = cells["minute"].max()
         assert isinstance(newest_minute, int)
         if newest_minute < now // MINUTE_NS - 1:
             held = max(held, now + _LAG_NS)
-    return replace(index, held=held)
+    return replace(index, held=held, run=run)
 
 
 def _settled(now: int) -> int:

@@ -35,7 +35,10 @@ def judge(rule: Rule, series: Series, minute: int) -> Verdict | None:
         found = judge_step(series.baseline, rule, minute, value)
         return Verdict(value, None, found.breached, found.calm, found.band, found.baseline)
     if rule.kind is Kind.ABSENCE:
-        silent = minute - series.seen
+        called = series.called(minute)
+        if not called:
+            return _held(None, rule.window, None, 1)
+        silent = minute - called
         breached = silent >= rule.window
         return Verdict(silent, rule.window, breached, not breached)
     sums = series.latest(minute) if rule.kind is Kind.BUDGET else series.window(rule, minute)

@@ -24,7 +24,8 @@ Group = tuple[str, ...]
 
 @dataclass
 class Series:
-    """One group of a rule; changed in place by the fold that unpacked it. first, seen: the minutes with calls."""
+    """One group of a rule; changed in place by the fold that unpacked it. first: the minute that was told of
+    first. seen: the newest with calls of those that are open no more."""
 
     open: dict[int, Sums] = field(default_factory=dict)
     slots: dict[int, Sums] = field(default_factory=dict)
@@ -50,8 +51,13 @@ class Series:
         past = [at for at in self.open if at <= minute]
         return self.open[max(past)] if past else self.slots.get(0, {})
 
+    def called(self, until: int) -> int:
+        """The newest minute with calls at or before `until`; 0 for none."""
+        return max([self.seen, *(at for at, sums in self.open.items() if at <= until and sums.get("c"))])
+
     def freeze(self, rule: Rule, until: int) -> None:
         """Moves the minutes up to `until` into slots, and drops the slots that no window reaches any more."""
+        self.seen = self.called(until)
         for minute in sorted(at for at in self.open if at <= until):
             sums = self.open.pop(minute)
             if rule.kind is Kind.BUDGET:
@@ -65,7 +71,7 @@ class Series:
     def is_over(self, rule: Rule, minute: int) -> bool:
         """Whether nothing of it is left that anybody could want to know."""
         if rule.kind in (Kind.ABSENCE, Kind.ANOMALY, Kind.BUDGET):
-            return self.seen < minute - FORGET
+            return self.called(max(self.open, default=0)) < minute - FORGET
         return not self.open and not self.slots and self.life.state is State.OK
 
 

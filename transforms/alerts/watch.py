@@ -48,7 +48,6 @@ def take(found: dict[Group, Series], minutes: Iterable[int], rows: Iterable[tupl
     for group, sums_of in new.items():
         found[group].open |= sums_of
         found[group].first = found[group].first or min(sums_of)
-        found[group].seen = max(found[group].seen, *(minute for minute, sums in sums_of.items() if sums.get("c")), 0)
     return set(new)
 
 
@@ -82,7 +81,7 @@ def close(org: str, rule: Rule, found: dict[Group, Series], minute: int, open_fr
         if series.life.state is State.FIRING and minute > since and (minute - since) % RENEW == 0:
             verdict = verdict or Verdict(None, None, True, False)  # an anomaly between two of its steps
             yield _change(org, rule, group, series.life, State.FIRING, minute, verdict, renewed=True)
-        series.freeze(rule, open_from - 1)
+        series.freeze(rule, min(minute, open_from - 1))
         if series.is_over(rule, minute):
             yield from end(org, rule, {group: series}, minute)
             del found[group]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.transforms.alerts.world import START, World, at, cell, rules
 from transforms.alerts.cells import MINUTE_NS
-from transforms.alerts.fold import LIVE
+from transforms.alerts.fold import LIVE, AlertSettings
 from transforms.segments import UnknownSchemaVersion
 
 SPEND = {"kind": "threshold", "metric": "cost", "above": "5", "window": "5m", "resolve_after": "2m"}
@@ -208,6 +208,7 @@ def _played(minutes, crash: tuple[int, int, int] | None = None) -> set[tuple[str
         if crash and place == crash[0]:
             back = min(crash[1], place)
             world.state, world.wake = saved[place - back]
+            world.settings = AlertSettings(run="after the crash")
             again = [row for _, rows in deliveries[place - back : place + 1] for row in rows]
             now = deliveries[place][0] + crash[2] * 10**9
             if world.wake is not None and world.wake <= now:
