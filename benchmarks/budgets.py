@@ -69,9 +69,10 @@ def _running(folder: Path) -> Iterator[tuple[str, str]]:
         broker.wait_ready(120)
         store.wait_ready(120)
         parts.topics(broker.address, _say)
-        parts.migrate(control, f"http://127.0.0.1:{ports[0]}")
-        job = parts.budget(profile, broker.address, f"http://127.0.0.1:{ports[0]}")
-        service = parts.budget_service(profile, broker.address, control, ports[1], ports[2])
+        store_url = f"http://127.0.0.1:{ports[0]}"
+        parts.migrate(control, store_url)
+        job = parts.budget(profile, broker.address, store_url)
+        service = parts.budget_service(profile, broker.address, control, store_url, ports[1], ports[2])
         for child in (job, service):
             started.insert(0, child)
             child.start()

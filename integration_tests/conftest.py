@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -6,16 +7,55 @@ from integration_tests.product import Product
 from integration_tests.tables import Tables, undisturbed_run
 
 
-@pytest.fixture(scope="module")
-def product(tmp_path_factory) -> Iterator[Product]:
-    """One product for the tests of a file that do not disturb each other: each uses ids or organisations of its own.
+class SharedProduct:
+    """One product for all tests of a process that do not disturb each other, from the first that asks for it until
+    `stop`: one that idles takes a tenth of a core."""
 
-    One that idles through the rest of a session takes a tenth of a core with each of its two Flink processes.
-    """
-    running = Product(tmp_path_factory.mktemp("product") / "data")
-    running.up()
-    yield running
-    running.kill_all()
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._running: Product | None = None
+
+    def get(self) -> Product:
+        if self._running is None:
+            started = Product(self._data)
+            started.up()
+            self._running = started
+        return self._running
+
+    def stop(self) -> None:
+        if self._running is not None:
+            self._running.kill_all()
+            self._running = None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that share the product go first."""
+    sharing = {item.path for item in items if "shared_product" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in sharing)
+
+
+@pytest.fixture(scope="session")
+def _shared(tmp_path_factory) -> Iterator[SharedProduct]:
+    shared = SharedProduct(tmp_path_factory.mktemp("product") / "data")
+    yield shared
+    shared.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_idle_product(request, _shared) -> None:
+    if not any("shared_product" in item.fixturenames for item in request.session.items if item.path == request.path):
+        _shared.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_product(_shared) -> Product:
+    """Each test uses ids or organisations of its own."""
+    return _shared.get()
+
+
+@pytest.fixture(scope="module")
+def product(shared_product) -> Product:
+    return shared_product
 
 
 @pytest.fixture(scope="session")

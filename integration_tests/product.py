@@ -17,16 +17,16 @@ from cli.commands.status import wait_caught_up
 from cli.local.profile import Running, find_running
 
 CAPTURES = Path(__file__).parent.parent / "tests" / "captures"
+WITH_BUDGETS = ("--budgets", "--budget-grpc-port", "0", "--budget-http-port", "0")
 SPANMILL = [sys.executable, "-c", "from cli.main import app; app()"]
 
 
 class Product:
-    """`spanmill up` on free ports over one data folder."""
+    """`spanmill up` on free ports over one data folder; budgets only where a test asks for them."""
 
     verb: tuple[str, ...] = ("up",)
     port_options: tuple[str, ...] = (
-        "--http-port", "0", "--grpc-port", "0", "--sql-port", "0", "--quiet-gap", "1",
-        "--budget-grpc-port", "0", "--budget-http-port", "0",
+        "--http-port", "0", "--grpc-port", "0", "--sql-port", "0", "--quiet-gap", "1", "--no-budgets",
     )  # fmt: skip
 
     def __init__(self, data: Path, *options: str) -> None:
@@ -35,7 +35,7 @@ class Product:
         self.process: subprocess.Popen[bytes] | None = None
         self.log = data.with_suffix(".log")
 
-    def up(self, timeout: float = 300) -> Running:
+    def up(self, timeout: float = 400) -> Running:
         """Starts it and waits until it serves."""
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
@@ -51,6 +51,7 @@ class Product:
             if (self.data / "run.json").exists() and find_running(self.data).pid == self.process.pid:
                 return self.running
             time.sleep(0.1)
+        self.kill_all()
         raise AssertionError(f"spanmill up was not ready: {self.log.read_text()[-4000:]}")
 
     @property

@@ -30,7 +30,7 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Product
     monkeypatch.setenv("SPANMILL_ALERTS_ALLOW_NETWORKS", '["127.0.0.0/8"]')
     monkeypatch.setenv("ALERT_SECRET", "0123456789abcdef")
     product = Product(tmp_path / "data")
-    product.up(240)
+    product.up()
     yield product
     product.kill_all()
 

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from integration_tests.budget_ground import Caller, History, Services, new_org, set_limit, wait_limits
-from integration_tests.product import Product
+from integration_tests.product import WITH_BUDGETS, Product
 from schemas import budget_pb2 as pb
 from schemas.budget_pb2_grpc import BudgetsStub
 from tests.services.budget.linearizability import explain
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.timeout(400)
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory) -> Iterator[Product]:
-    made = Product(tmp_path_factory.mktemp("budgets") / "data")
-    made.up(240)
+    made = Product(tmp_path_factory.mktemp("budgets") / "data", *WITH_BUDGETS)
+    made.up()
     yield made
     made.kill_all()
 

@@ -15,7 +15,6 @@ from cli.control import opened
 from cli.exits import Exit
 from cli.local.process import Child
 from integration_tests.local_cluster import LocalCluster
-from integration_tests.product import spanmill
 from integration_tests.traffic import capture, renamed, trace_ids
 from pipelines.ports import free_port
 from services.control.jobs import release_lock, take_lock
@@ -227,11 +226,6 @@ def test_status_and_logs_say_how_the_job_is(cluster):
     assert status["state"] == "running" and status["checkpoints"] > 0 and status["checkpoint_bytes"] > 0
     logs = cluster.job("logs", "observe", "-n", "3").stdout
     assert "jobmanager" in logs and "taskmanager" in logs
-
-
-def test_a_command_for_a_cluster_says_so_on_an_embedded_instance(product):
-    refused = spanmill("job", "list", "--data", str(product.data))
-    assert refused.returncode == Exit.REFUSED and "embedded" in refused.stderr
 
 
 @pytest.mark.parametrize("backend", ["hashmap", "rocksdb"])

@@ -12,6 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
+from cli.exits import Exit
 from integration_tests.product import spanmill
 
 
@@ -169,7 +170,7 @@ def test_a_second_up_continues_where_the_first_stopped(new_product):
     found = {row["trace_id"] for row in product.rows("SELECT trace_id FROM traces")}
     assert found == {first, second}
     again = spanmill("up", "--data", str(product.data), "--http-port", "0", "--grpc-port", "0", "--sql-port", "0",
-                     "--budget-grpc-port", "0", "--budget-http-port", "0")  # fmt: skip
+                     "--no-budgets")  # fmt: skip
     assert again.returncode == 4
     assert "already" in again.stderr
 
@@ -180,3 +181,8 @@ def test_the_demo_prints_traces_a_tree_and_costs_and_leaves_nothing_running():
     assert done.returncode == 0, done.stderr
     for word in ("recent traces", "cost and tokens by model", "gpt-4o", "claude", "$0."):
         assert word in done.stdout, word
+
+
+def test_a_command_for_a_cluster_says_so_on_an_embedded_instance(product):
+    refused = spanmill("job", "list", "--data", str(product.data))
+    assert refused.returncode == Exit.REFUSED and "embedded" in refused.stderr

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from integration_tests.budget_ground import Caller, new_org, set_limit, wait_limits
-from integration_tests.product import Product
+from integration_tests.product import WITH_BUDGETS, Product
 from pipelines.ports import free_port
 
 PROXY = Path(__file__).parents[1] / "examples" / "openai_proxy.py"
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.timeout(400)
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory) -> Iterator[Product]:
-    made = Product(tmp_path_factory.mktemp("proxy") / "data")
-    made.up(240)
+    made = Product(tmp_path_factory.mktemp("proxy") / "data", *WITH_BUDGETS)
+    made.up()
     yield made
     made.kill_all()
 

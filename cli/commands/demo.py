@@ -54,8 +54,7 @@ def demo(
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spanmill-")))
         profile = Profile(
-            folder.resolve(), http_port=0, grpc_port=0, sql_port=0, quiet_gap_s=1.0,
-            budget_grpc_port=0, budget_http_port=0,
+            folder.resolve(), http_port=0, grpc_port=0, sql_port=0, quiet_gap_s=1.0, budgets=False
         )  # fmt: skip
         say("starting a Kafka broker, the ClickHouse engine, the gateway and the Flink job")
         supervisor = Embedded(profile, lambda text: say(f"  {text}"))

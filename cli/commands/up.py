@@ -28,6 +28,9 @@ def up(
     sql_port: Annotated[int, typer.Option(help="ClickHouse HTTP protocol, on loopback; 0 takes a free port.")] = 8123,
     budget_grpc_port: Annotated[int, typer.Option(help="Budgets over gRPC; 0 takes a free port.")] = 4319,
     budget_http_port: Annotated[int, typer.Option(help="Budgets as JSON over HTTP; 0 takes a free port.")] = 4320,
+    budgets: Annotated[
+        bool, typer.Option("--budgets/--no-budgets", help="Without them a Flink process less: about 1 GB of memory.")
+    ] = True,
     quiet_gap: Annotated[float, typer.Option(help="Seconds without a new span after which a trace is shown.")] = 5.0,
     horizon: Annotated[float, typer.Option(help="Seconds without a new span after which a trace is final.")] = 600.0,
 ) -> None:
@@ -42,7 +45,7 @@ def up(
       spanmill up --data /var/lib/spanmill --http-port 14318
     """
     profile = Profile(
-        data, host, http_port, grpc_port, sql_port, quiet_gap, horizon, budget_grpc_port, budget_http_port
+        data, host, http_port, grpc_port, sql_port, quiet_gap, horizon, budget_grpc_port, budget_http_port, budgets
     )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -62,7 +65,7 @@ def banner(running: Running, profile: Profile) -> str:
     return f"""
 spanmill   embedded   data {profile.data}   stop Ctrl-C
 OTLP   {running.gateway}   grpc {running.grpc}   {keys}
-budget {running.budget}   grpc {running.budget_grpc}
+budget {running.budget or "none"}   grpc {running.budget_grpc or "none"}
 SQL    {running.store}   (ClickHouse HTTP protocol, database spanmill)
 
 send   export OTEL_EXPORTER_OTLP_ENDPOINT={running.gateway}   then run your app, or: spanmill send FILE

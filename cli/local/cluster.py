@@ -48,14 +48,15 @@ class Cluster(Supervisor):
         for name in self._task_managers():
             self._launch(task_manager(flink, name, logs / f"{name}.log", metrics[name]))
         parts.topics(broker.address, self.say)
-        parts.migrate(postgres.url, f"http://127.0.0.1:{store_port}")
+        store_url = f"http://127.0.0.1:{store_port}"
+        parts.migrate(postgres.url, store_url)
         http_port, grpc_port = ports.get("http", profile.http_port), ports.get("grpc", profile.grpc_port)
         gateway = parts.gateway(profile, broker.address, postgres.url, http_port, grpc_port)
         alerts_port = ports.get("alerts metrics")
         alerts = parts.alerts(profile, broker.address, postgres.url, alerts_port)
         budget_http = ports.get("budget http", profile.budget_http_port)
         budget_grpc = ports.get("budget grpc", profile.budget_grpc_port)
-        budgets = parts.budget_service(profile, broker.address, postgres.url, budget_http, budget_grpc)
+        budgets = parts.budget_service(profile, broker.address, postgres.url, store_url, budget_http, budget_grpc)
         self._launch(gateway, budgets, alerts)
         self._wait(gateway, budgets, alerts)
         rest = f"http://127.0.0.1:{flink_port}"
@@ -65,7 +66,7 @@ class Cluster(Supervisor):
         return {
             "gateway": gateway_url,
             "grpc": f"{profile.host}:{grpc_port}",
-            "store": f"http://127.0.0.1:{store_port}",
+            "store": store_url,
             "broker": broker.address,
             "control": postgres.url,
             "budget": budget_url,

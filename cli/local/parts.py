@@ -80,7 +80,9 @@ def budget(profile: Profile, broker: str, store_url: str) -> Child:
     )
 
 
-def budget_service(profile: Profile, broker: str, control: str, http_port: int, grpc_port: int) -> Child:
+def budget_service(
+    profile: Profile, broker: str, control: str, store_url: str, http_port: int, grpc_port: int
+) -> Child:
     settings = {
         "brokers": broker,
         "control_url": control,
@@ -88,6 +90,7 @@ def budget_service(profile: Profile, broker: str, control: str, http_port: int, 
         "http_port": http_port,
         "grpc_host": profile.host,
         "grpc_port": grpc_port,
+        "store_url": store_url,
     }
     name = "budget-service"
     return _python(name, ["-m", "services.budget", "--settings", _write(profile, name, settings)], profile)

@@ -32,6 +32,7 @@ class Profile:
     horizon_s: float = 600.0
     budget_grpc_port: int = 4319
     budget_http_port: int = 4320
+    budgets: bool = True  # whether their job and service run too
 
     @property
     def logs(self) -> Path:

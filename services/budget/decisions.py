@@ -8,7 +8,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from typing import Protocol
 
 from google.protobuf.message import Message
@@ -52,7 +51,6 @@ class Decisions:
         commit: GroupCommit,
         owners: Owners,
         prices: Prices,
-        executor: Executor,
         timeout_s: float,
         open_by_default: bool,
         most_waiting: int,
@@ -67,7 +65,6 @@ class Decisions:
         self._commit = commit
         self._owners = owners
         self._prices = prices
-        self._executor = executor
         self._timeout_s = timeout_s
         self._open_by_default = open_by_default
         self._most_waiting = most_waiting
@@ -208,9 +205,7 @@ class Decisions:
             return
         what.tokens = max(-(2**63), min(sum(tokens), 2**63 - 1))
         if not request.HasField("cost_nano") and request.model and min(tokens) >= 0:
-            asked = (org, request.provider, request.model, *tokens)
-            loop = asyncio.get_running_loop()
-            cost = await loop.run_in_executor(self._executor, self._prices.cost, asked)
+            cost = await self._prices.cost((org, request.provider, request.model, *tokens))
             if cost is not None:
                 what.cost_nano = cost
 

@@ -12,6 +12,7 @@ import uvloop
 
 from schemas.kafka import UnusableAccess
 from services.budget.commit import GroupCommit
+from services.budget.contracts import Contracts
 from services.budget.decisions import Decisions
 from services.budget.desk import Desk
 from services.budget.feed import Feed
@@ -59,7 +60,9 @@ async def serve(settings: Settings, engine: sa.Engine) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     listener = listen(settings.http_host, settings.http_port)
-    desk, ticks = _desk(settings, engine)
+    pricing = ThreadPoolExecutor(1, thread_name_prefix="prices")
+    prices = Prices(pricing)
+    desk, ticks = _desk(settings, engine, prices)
     serve_metrics(desk.decisions.metrics.registry, settings.metrics_host, settings.metrics_port)
     replies = Tail(
         settings.brokers, settings.replies_topic, desk.decisions.decided, desk.decisions.wanted, settings.kafka
@@ -83,6 +86,8 @@ async def serve(settings: Settings, engine: sa.Engine) -> None:
     await grpc.start()
     serving = asyncio.create_task(http.serve([listener]))
     writing = [asyncio.create_task(limits.run()), asyncio.create_task(ticks.run())]
+    if settings.store_url:
+        writing.append(asyncio.create_task(Contracts(prices, settings).run()))
     waiting = asyncio.create_task(stop.wait())
     while not (http.started and desk.log.up and replies.ready) and not waiting.done():
         await asyncio.wait([waiting], timeout=_READY_POLL_S)
@@ -100,7 +105,7 @@ async def serve(settings: Settings, engine: sa.Engine) -> None:
         task.result()  # raises what ended it
 
 
-def _desk(settings: Settings, engine: sa.Engine) -> tuple[Desk, Ticks]:
+def _desk(settings: Settings, engine: sa.Engine, prices: Prices) -> tuple[Desk, Ticks]:
     log = Log(
         settings.brokers,
         settings.log_topic,
@@ -110,19 +115,14 @@ def _desk(settings: Settings, engine: sa.Engine) -> tuple[Desk, Ticks]:
         settings.kafka,
         linger_ms=0,
     )
-    # A thread each: look-ups that hang must not hold up prices, nor prices each other's cache.
     look_ups = ThreadPoolExecutor(1, thread_name_prefix="keys")
-    pricing = ThreadPoolExecutor(1, thread_name_prefix="prices")
     ticks = Ticks(log)
     keys = KeyRing(engine, look_ups, time.monotonic, settings.key_ttl_s, settings.key_stale_s, settings.anonymous_org)
-    prices = Prices()
-    pricing.submit(prices.load)
     decisions = Decisions(
         log,
         GroupCommit(log),
         Owners(engine, look_ups, time.monotonic, settings.key_ttl_s),
         prices,
-        pricing,
         settings.decision_timeout_s,
         settings.policy == "open",
         settings.most_waiting,

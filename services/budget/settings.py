@@ -25,6 +25,11 @@ class Settings(ServiceSettings):
     # A listener for scrapers on other machines; without it /metrics answers this machine only.
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
+    # Whose contracts estimates go by; without a store they go by list prices.
+    store_url: str = ""
+    store_user: str = "default"
+    store_password: str = ""
+    store_database: str = "spanmill"
     # Owner of requests without a key on a loopback listener; '' makes keys compulsory there too.
     anonymous_org: str = "local"
     key_ttl_s: float = Field(5, gt=0, le=60)  # a revoked key is refused after this

@@ -61,6 +61,6 @@ class FoldedLog:
 def desk(engine: sa.Engine, open_by_default: bool = False, most_waiting: int = 100) -> tuple[Decisions, FoldedLog]:
     log, pool = FoldedLog(), ThreadPoolExecutor(1)
     log.decisions = Decisions(
-        log, GroupCommit(log), Owners(engine, pool, lambda: 0.0, 5), Prices(), pool, 0.2, open_by_default, most_waiting
+        log, GroupCommit(log), Owners(engine, pool, lambda: 0.0, 5), Prices(pool), 0.2, open_by_default, most_waiting
     )
     return log.decisions, log
