@@ -120,7 +120,7 @@ def answer_of(kind: str, reply: pb.Reply) -> Answer:
 
 def wait_limits(caller: Caller, addresses: Sequence[str], key: str, limit: int) -> None:
     """Returns when the job knows the limit."""
-    stub, deadline = BudgetsStub(grpc.insecure_channel(addresses[0])), time.monotonic() + 90
+    stub, deadline = BudgetsStub(grpc.insecure_channel(addresses[0])), time.monotonic() + 180
     while time.monotonic() < deadline:
         try:
             reply = stub.Balance(pb.BalanceRequest(all=True), timeout=5, metadata=(("x-api-key", key),) if key else ())

@@ -84,7 +84,7 @@ class Product:
         headers = {"content-type": "application/x-protobuf"} | {k.replace("_", "-"): v for k, v in headers.items()}
         return httpx2.post(f"{self.running.gateway}/v1/{signal_name}", content=body, headers=headers, timeout=30)
 
-    def caught_up(self, timeout: float = 90) -> None:
+    def caught_up(self, timeout: float = 240) -> None:
         wait_caught_up(self.running, timeout)
 
     @property
@@ -95,6 +95,6 @@ class Product:
         return rows(self.store, sql, parameters).rows
 
 
-def spanmill(*arguments: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
+def spanmill(*arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
     """Runs the command to its end."""
     return subprocess.run([*SPANMILL, *arguments], capture_output=True, text=True, timeout=timeout, check=False)

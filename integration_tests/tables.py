@@ -66,7 +66,7 @@ def tables(product: Product) -> Tables:
     return {name: product.rows(sql) for name, sql in _TABLES.items()}
 
 
-def compare(product: Product, undisturbed: Tables, timeout: float = 90) -> None:
+def compare(product: Product, undisturbed: Tables, timeout: float = 240) -> None:
     """Raises AssertionError unless the tables equal those of an undisturbed run and every span is accounted for."""
     product.caught_up(timeout)
     for name, found in tables(product).items():

@@ -152,7 +152,7 @@ def _promtool(folder: Path, series: dict[str, str], *asked: dict[str, Any]) -> s
     with (folder / "test.yaml").open("w") as out:
         YAML().dump(test, out)
     command = ["promtool", "test", "rules", str(folder / "test.yaml")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def _answers(expr: str, value: float | None, at: str = "30m", labels: str = "{}") -> dict[str, Any]:

@@ -83,7 +83,7 @@ def test_an_incident_is_found_and_told_once_also_after_a_restart(watched: Produc
     tested = json.loads(spanmill("alert", "test", "cost/tokens", "--over", "30m", "-o", "json", *data).stdout)
 
     watched.kill_all()
-    watched.up(240)
+    watched.up()
     watched.post(_call("c", 1))
     watched.caught_up()
     eventually(lambda: json.loads(spanmill("alert", "incidents", "-o", "json", *data).stdout))

@@ -17,8 +17,6 @@ from schemas import budget_pb2 as pb
 from schemas.budget_pb2_grpc import BudgetsStub
 from tests.services.budget.linearizability import explain
 
-pytestmark = pytest.mark.timeout(400)
-
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory) -> Iterator[Product]:
@@ -53,7 +51,7 @@ def test_of_64_callers_at_three_services_exactly_ten_find_room_for_ten(product, 
         def ask(name: str, key: str = key, answers: list[object] = answers, start: threading.Barrier = start) -> None:
             caller = Caller(services.addresses, key)
             start.wait()
-            answers.append(caller.call("reserve", name, 10, lambda: time.monotonic() + 60)[0])
+            answers.append(caller.call("reserve", name, 10, lambda: time.monotonic() + 180)[0])
 
         threads = [threading.Thread(target=ask, args=(f"r{n}",)) for n in range(64)]
         for thread in threads:
@@ -90,7 +88,7 @@ def test_a_history_with_kills_of_job_services_and_broker_is_linearisable_and_mon
     _store_has(product, "history", spent, pending)
 
 
-def _wait_restarted(product: Product, name: str, timeout: float = 120) -> None:
+def _wait_restarted(product: Product, name: str, timeout: float = 300) -> None:
     """Returns when the supervisor has started the part again."""
     before, deadline = product.running.pids[name], time.monotonic() + timeout
     while product.running.pids[name] == before:
@@ -103,7 +101,7 @@ def _store_has(product: Product, org: str, spent: int, pending: int) -> None:
     wanted = [{"spent": spent, "pending": pending}]
     balances = "SELECT spent, pending FROM budget_balances WHERE org = {org:String}"
     entries = "SELECT sum(spent) AS spent, sum(pending) AS pending FROM budget_entries WHERE org = {org:String}"
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while True:
         found = [product.rows(balances, org=org), product.rows(entries, org=org)]
         if found == [wanted, wanted]:
@@ -138,8 +136,8 @@ def test_while_the_log_is_away_the_policy_of_the_caller_answers_and_says_so(prod
         assert (problem.status_code, problem.headers["retry-after"]) == (503, "1")
     caller = Caller([product.running.budget_grpc], key)
     # The same request ids again: what was not decided is decided now, once.
-    assert caller.call("reserve", "closed", 10, lambda: time.monotonic() + 60)[0] == "accepted"
-    assert caller.call("reserve", "closed", 10, lambda: time.monotonic() + 60)[0] == "accepted"
+    assert caller.call("reserve", "closed", 10, lambda: time.monotonic() + 180)[0] == "accepted"
+    assert caller.call("reserve", "closed", 10, lambda: time.monotonic() + 180)[0] == "accepted"
     spent, pending = caller.balance()
     assert spent == 0 and pending in (10, 20)  # the opened one may have reached the log after its answer
 
@@ -163,9 +161,9 @@ def test_events_come_to_those_who_watch_and_again_after_the_last_one_they_have(p
     key = ready(product, services, "watched", 100)
     metadata = (("x-api-key", key),)
     stub = BudgetsStub(grpc.insecure_channel(product.running.budget_grpc))
-    watching = stub.WatchEvents(pb.WatchEventsRequest(), metadata=metadata, timeout=60)
+    watching = stub.WatchEvents(pb.WatchEventsRequest(), metadata=metadata, timeout=120)
     watching.initial_metadata()
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     caller = Caller([product.running.budget_grpc], key)
     caller.call("reserve", "a", 60, lambda: until)
     caller.call("settle", "a", 60, lambda: until)
@@ -173,7 +171,7 @@ def test_events_come_to_those_who_watch_and_again_after_the_last_one_they_have(p
     assert (first.kind, first.threshold, first.budget.spent) == ("threshold", 50, 60)
     caller.call("reserve", "b", 60, lambda: until)
     assert next(watching).kind == "refused"
-    again = stub.WatchEvents(pb.WatchEventsRequest(after_event_id=first.event_id), metadata=metadata, timeout=60)
+    again = stub.WatchEvents(pb.WatchEventsRequest(after_event_id=first.event_id), metadata=metadata, timeout=120)
     assert next(again).kind == "refused"
     with httpx2.stream(
         "GET", f"{product.running.budget}/v1/budgets/events", timeout=30,
@@ -190,6 +188,6 @@ def test_the_metrics_say_how_calls_were_decided(product, services):
     assert "llmops_budget_decision_seconds_bucket" in page
     done = subprocess.run(
         [sys.executable, "-c", "from cli.main import app; app()", "status", "--data", str(product.data)],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert product.running.budget in done.stdout

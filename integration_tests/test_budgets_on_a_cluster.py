@@ -9,8 +9,6 @@ from integration_tests.budget_ground import Caller, History, new_org, set_limit,
 from integration_tests.local_cluster import LocalCluster
 from tests.services.budget.linearizability import explain
 
-pytestmark = pytest.mark.timeout(600)
-
 _LIMIT = 30
 
 
@@ -18,7 +16,7 @@ _LIMIT = 30
 def cluster(tmp_path_factory) -> Iterator[LocalCluster]:
     """One TaskManager, on which the job budget runs."""
     made = LocalCluster(tmp_path_factory.mktemp("budgets") / "data", "--task-managers", "1")
-    made.up(240)
+    made.up()
     made.job("deploy", "budget")
     yield made
     made.kill_all()

@@ -10,7 +10,6 @@ from integration_tests.product import Product
 from integration_tests.tables import compare, post_until_acknowledged, requests
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("victim", ["gateway", "observe", "store", "broker"])
 def test_a_killed_part_is_started_again_and_the_tables_equal_an_undisturbed_run(victim, new_product, undisturbed):
     seed = random.randrange(2**32)
@@ -31,13 +30,12 @@ def test_a_killed_part_is_started_again_and_the_tables_equal_an_undisturbed_run(
 
 def _wait_restarted(product: Product, victim: str) -> None:
     before = product.running.pids[victim]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while product.running.pids[victim] == before:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
-@pytest.mark.timeout(400)
 def test_after_a_loss_of_power_the_next_up_continues_and_the_tables_equal_an_undisturbed_run(new_product, undisturbed):
     seed = random.randrange(2**32)
     print("seed", seed)

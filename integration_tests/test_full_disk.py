@@ -24,7 +24,6 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.timeout(400)
 def test_a_full_disk_refuses_with_503_and_all_that_was_acknowledged_is_there_afterwards(small_disk):
     product = Product(small_disk / "data")
     product.log = small_disk.parent / "up.log"
@@ -58,7 +57,7 @@ def _fill(filler: Path) -> None:
 
 
 def _until_status(product: Product, body: bytes, status: int):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         answer = product.post(body)
         if answer.status_code == status:

@@ -17,8 +17,6 @@ from integration_tests.traffic import all_files, renamed, span_count
 from schemas.kafka import OPEN, KafkaAccess
 from services.gateway.log import Log
 
-pytestmark = pytest.mark.timeout(400)
-
 HEADERS = {"org": b"acme", "signal": b"traces", "redact": b"0"}
 
 

@@ -32,8 +32,6 @@ FRESHNESS = 'llmops_ingestion_lag_seconds{quantile="0.95"}'
 
 _FILES = all_files()[::4]
 
-pytestmark = pytest.mark.timeout(600)
-
 
 class Prometheus(Child):
     """Debian's Prometheus with the example configuration, the targets replaced by those of a running cluster."""
@@ -77,7 +75,7 @@ class Prometheus(Child):
 def cluster(tmp_path_factory) -> Iterator[LocalCluster]:
     running = LocalCluster(tmp_path_factory.mktemp("metrics") / "data")
     try:
-        running.up(timeout=240)
+        running.up()
         running.deploy()
         yield running
     finally:
@@ -179,7 +177,6 @@ def test_no_alarm_for_a_page_is_raised_by_a_healthy_cluster(prometheus):
     assert not raised
 
 
-@pytest.mark.timeout(900)
 def test_the_lag_grows_and_alarms_are_raised_while_the_job_is_away(cluster, prometheus):
     cluster.job("stop", "observe")
     before = prometheus.number('llmops_spans_processed_total{status="success"}')

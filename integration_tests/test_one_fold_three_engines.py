@@ -31,7 +31,7 @@ KEYS = {
 VARIES = {"traces": {"fragment", "state", "version"}}
 
 # Importing PyFlink or Beam warns.
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 Rows = dict[str, dict[tuple, dict]]
 

@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from confluent_kafka import Producer
 
 from cli.exits import Exit
@@ -11,8 +10,6 @@ from integration_tests.ground import HEADERS
 from integration_tests.product import spanmill
 from integration_tests.traffic import all_files, renamed
 from schemas.topics import TOPICS
-
-pytestmark = pytest.mark.timeout(400)
 
 
 def migrate(data, *options: str, code: Exit = Exit.DONE):

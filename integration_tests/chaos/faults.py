@@ -34,7 +34,7 @@ class Scene:
             assert time.monotonic() < deadline, "observe does not run again"
             time.sleep(0.2)
 
-    def wait_restarted(self, name: str, timeout: float = 60) -> None:
+    def wait_restarted(self, name: str, timeout: float = 300) -> None:
         """Returns when the supervisor has started `name` again."""
         before, deadline = self.cluster.running.pids[name], time.monotonic() + timeout
         while self.cluster.running.pids[name] == before:
@@ -94,7 +94,7 @@ def _kill_in_savepoint(scene: Scene) -> None:
     while set(savepoints.glob("*")) == before and stopping.poll() is None:
         assert time.monotonic() < deadline, "no savepoint was begun"
     _kill_task_manager(scene)
-    stopping.communicate(timeout=180)
+    stopping.communicate(timeout=400)
     scene.cluster.deploy("--set", f"store_url={scene.proxy.url}")
 
 

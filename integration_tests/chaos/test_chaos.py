@@ -35,14 +35,12 @@ def test_a_seed_draws_the_same_scenario_again():
     assert drawn(7, 4) == drawn(7, 4) != drawn(8, 4)
 
 
-@pytest.mark.timeout(900)
 def test_after_one_fault_upon_another_the_tables_equal_an_undisturbed_run(tmp_path, undisturbed):
     print(_SCENARIO)
     # Longer than it takes to give a TaskManager up; `make chaos` takes the minute and the ten minutes whole.
     play(_SCENARIO, tmp_path, undisturbed, print, longest_s=15)
 
 
-@pytest.mark.timeout(600)
 def test_the_suite_notices_a_store_that_acknowledges_what_it_drops(tmp_path, undisturbed):
     with pytest.raises(AssertionError, match="rows, not"):
         play(Scenario(13, "hashmap", ()), tmp_path, undisturbed, print, lies=3)
