@@ -37,7 +37,7 @@ unit: $(READY) ## pure steps and single services
 it: $(READY) ## the whole product with its real broker, Flink, engine and clients
 	@deploy/postgres
 	@deploy/prometheus/install
-	@$(BIN)/pytest integration_tests --numprocesses 2 --dist loadfile
+	@$(BIN)/pytest integration_tests --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 chaos: $(READY) ## SEEDS=n drawn crash scenarios on a real cluster, at full length; SEED=s plays one again
 	@deploy/postgres
