@@ -15,7 +15,7 @@ from integration_tests.ground import TOPIC, Ground, Job, laid, wait_for
 from integration_tests.secured import PASSWORD, SecuredBroker
 from integration_tests.traffic import all_files, renamed, span_count
 from schemas.kafka import OPEN, KafkaAccess
-from services.gateway.log import Log
+from services.shared.log import Log
 
 HEADERS = {"org": b"acme", "signal": b"traces", "redact": b"0"}
 

@@ -17,9 +17,9 @@ from services.alerts.settings import Settings
 from services.alerts.telling import Teller
 from services.control.deliveries import waiting
 from services.control.incidents import expire
-from services.gateway.settings import CannotListen
-from services.serving import serve_metrics
-from services.starting import CannotStart, begin
+from services.shared.addresses import CannotListen
+from services.shared.serving import serve_metrics
+from services.shared.starting import CannotStart, begin
 
 _LISTEN_S, _TELL_S, _PAUSE_S, _LOOK_S = 0.5, 0.25, 1.0, 5.0
 _log = logging.getLogger("spanmill.alerts")

@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from schemas.topics import ALERTS, BUDGET_EVENTS
-from services.gateway.settings import ServiceSettings
+from services.shared.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

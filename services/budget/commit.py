@@ -8,13 +8,13 @@ from collections import deque
 from typing import Protocol
 
 from schemas import budget_pb2 as pb
-from services.gateway.answers import Refused
+from services.shared.answers import Refused
 
 _MOST_EVENTS = 500  # of a record
 
 
 class Log(Protocol):
-    """services.gateway.log.Log, as far as it is used."""
+    """services.shared.log.Log, as far as it is used."""
 
     async def append(self, records: list[tuple[bytes, dict[str, bytes]]], key: bytes | None = None) -> None: ...
 

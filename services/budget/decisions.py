@@ -18,7 +18,7 @@ from services.budget.metrics import Metrics
 from services.budget.owners import Owners, UnknownKey
 from services.budget.prices import Prices
 from services.control.keys import Grant
-from services.gateway.answers import Refusal, Refused, unavailable
+from services.shared.answers import Refusal, Refused, unavailable
 from transforms.budgets.fingerprint import fingerprint
 
 MOST_TEXT = 255  # characters of an id or a name

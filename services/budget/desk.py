@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from services.budget.decisions import Decisions
-from services.budget.feed import Feed
+from services.budget.feed import EventFeed
 from services.control.keys import Grant
-from services.gateway.auth import KeyRing, secret_in
-from services.gateway.log import Log
+from services.shared.auth import KeyRing, secret_in
+from services.shared.log import Log
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Desk:
     keys: KeyRing
     log: Log
     decisions: Decisions
-    feed: Feed
+    feed: EventFeed
 
     async def admit(self, authorization: str | None, api_key: str | None, loopback: bool) -> Grant:
         """Who calls. Raises Refused: 401 without a valid key, 503 while it cannot be looked up."""

@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator
 from google.protobuf import json_format
 
 from schemas import budget_pb2 as pb
-from services.gateway.answers import Refusal, Refused
+from services.shared.answers import Refusal, Refused
 
 _KEPT = 1_000  # events of one organisation
 _BEHIND = 1_000  # events that a watcher may be behind
 _RETRY_AFTER_S = 1
 
 
-class Feed:
+class EventFeed:
     """For one event loop. most: watchers at once."""
 
     def __init__(self, most: int) -> None:

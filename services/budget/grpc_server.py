@@ -11,8 +11,8 @@ from schemas import budget_pb2_grpc
 from services.budget.desk import Desk
 from services.budget.settings import Settings
 from services.control.keys import Grant
-from services.gateway.answers import Refused, status_of
-from services.gateway.settings import CannotListen, is_loopback, netloc
+from services.shared.addresses import CannotListen, is_loopback, netloc
+from services.shared.answers import Refused, status_of
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _MARGIN_S = 0.01  # before the caller's deadline, so that the answer still arrives

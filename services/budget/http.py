@@ -18,9 +18,9 @@ from starlette.routing import Route
 from schemas import budget_pb2 as pb
 from services.budget.desk import Desk
 from services.budget.settings import Settings
-from services.gateway.answers import Refusal, Refused
-from services.gateway.settings import is_loopback
-from services.pages import healthy, metrics_page, readiness
+from services.shared.addresses import is_loopback
+from services.shared.answers import Refusal, Refused
+from services.shared.pages import healthy, metrics_page, readiness
 
 # 402 for a refusal: clients repeat a 429 by themselves, which cannot help here.
 _STATUS = {

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from schemas import budget_pb2 as pb
 from services.budget.commit import Log
 from services.control.budgets import limits_of, revisions
-from services.gateway.answers import Refused
+from services.shared.answers import Refused
 
 _log = logging.getLogger(__name__)
 

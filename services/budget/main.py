@@ -15,7 +15,7 @@ from services.budget.commit import GroupCommit
 from services.budget.contracts import Contracts
 from services.budget.decisions import Decisions
 from services.budget.desk import Desk
-from services.budget.feed import Feed
+from services.budget.feed import EventFeed
 from services.budget.grpc_server import grpc_server
 from services.budget.http import http_app
 from services.budget.limits import LimitsPublisher
@@ -24,12 +24,12 @@ from services.budget.prices import Prices
 from services.budget.settings import Settings
 from services.budget.tail import Tail
 from services.budget.ticks import Ticks
-from services.gateway.auth import KeyRing
-from services.gateway.http_protocol import bounded_protocol
-from services.gateway.log import Log
-from services.gateway.settings import CannotListen, netloc
-from services.serving import Server, listen, raise_file_limit, serve_metrics
-from services.starting import CannotStart, begin
+from services.shared.addresses import CannotListen, netloc
+from services.shared.auth import KeyRing
+from services.shared.http_protocol import bounded_protocol
+from services.shared.log import Log
+from services.shared.serving import Server, listen, raise_file_limit, serve_metrics
+from services.shared.starting import CannotStart, begin
 
 _CONTROL_TIMEOUT_S = 0.5
 _READY_POLL_S = 0.05
@@ -128,4 +128,4 @@ def _desk(settings: Settings, engine: sa.Engine, prices: Prices) -> tuple[Desk, 
         settings.most_waiting,
         ticks.note,
     )
-    return Desk(keys, log, decisions, Feed(settings.most_watching)), ticks
+    return Desk(keys, log, decisions, EventFeed(settings.most_watching)), ticks

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.control.keys import Grant, team_of_key
-from services.gateway.answers import unavailable
+from services.shared.answers import unavailable
 
 _TIMEOUT_S = 2.0
 _RETRY_AFTER_S = 2

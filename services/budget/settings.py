@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from schemas.topics import BUDGET_EVENTS, BUDGET_LOG, BUDGET_REPLIES
-from services.gateway.settings import ServiceSettings
+from services.shared.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

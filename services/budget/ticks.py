@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from schemas import budget_pb2 as pb
 from services.budget.commit import Log
-from services.gateway.answers import Refused
+from services.shared.answers import Refused
 
 _log = logging.getLogger(__name__)
 

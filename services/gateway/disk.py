@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from services.gateway.answers import unavailable
+from services.shared.answers import unavailable
 
 _CHECK_EVERY_S = 1.0
 _RETRY_AFTER_S = 30

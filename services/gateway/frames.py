@@ -10,7 +10,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from services.gateway.answers import Refusal, Refused
+from services.shared.answers import Refusal, Refused
 
 
 def _frame_type() -> Any:

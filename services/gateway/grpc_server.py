@@ -14,11 +14,12 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from services.gateway.answers import Form, Refused, status_of, unavailable
 from services.gateway.inflate import Encoding
 from services.gateway.intake import Intake, Payload
-from services.gateway.settings import CannotListen, Settings, is_loopback, netloc
+from services.gateway.settings import Settings
 from services.gateway.signals import SIGNALS, Signal
+from services.shared.addresses import CannotListen, is_loopback, netloc
+from services.shared.answers import Form, Refused, status_of, unavailable
 
 _EOF: Any = grpc.aio.EOF  # pyright: ignore[reportAttributeAccessIssue]: absent from the stubs
 _FIRST_BYTES = {0x1F: Encoding.GZIP, 0x78: Encoding.DEFLATE}

@@ -10,13 +10,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.gateway.answers import Form, Refusal, Refused, encode, status_of
 from services.gateway.inflate import encoding_named
 from services.gateway.inflight import Hold
 from services.gateway.intake import Intake, Payload
-from services.gateway.settings import Settings, is_loopback
+from services.gateway.settings import Settings
 from services.gateway.signals import SIGNALS, Signal
-from services.pages import healthy, metrics_page, readiness
+from services.shared.addresses import is_loopback
+from services.shared.answers import Form, Refusal, Refused, encode, status_of
+from services.shared.pages import healthy, metrics_page, readiness
 
 
 def http_app(intake: Intake, settings: Settings) -> Starlette:

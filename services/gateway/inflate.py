@@ -7,7 +7,7 @@ from typing import Any
 
 import zstandard
 
-from services.gateway.answers import Refusal, Refused
+from services.shared.answers import Refusal, Refused
 
 # The window that RFC 8878 asks every decoder to support; a larger one would be memory chosen by the sender.
 _ZSTD_WINDOW_BYTES = 8 * 2**20

@@ -2,7 +2,7 @@
 
 from types import TracebackType
 
-from services.gateway.answers import unavailable
+from services.shared.answers import unavailable
 
 _RETRY_AFTER_S = 1
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from schemas.limits import Limits
 from services.control.keys import Grant
 from services.gateway.accept import Accepted, accept
-from services.gateway.answers import Form
-from services.gateway.auth import KeyRing, secret_in
 from services.gateway.disk import DiskGuard
 from services.gateway.inflate import Encoding, inflate
 from services.gateway.inflight import Hold, InFlight
-from services.gateway.log import Log
 from services.gateway.metrics import Metrics
 from services.gateway.rates import Rates
 from services.gateway.signals import Signal
+from services.shared.answers import Form
+from services.shared.auth import KeyRing, secret_in
+from services.shared.log import Log
 
 # Up to here plain protobuf is decoded in under a millisecond: no reason to leave the event loop.
 _INLINE_BYTES = 256 * 2**10

@@ -11,20 +11,21 @@ import uvicorn
 import uvloop
 
 from schemas.kafka import UnusableAccess
-from services.gateway.auth import KeyRing
 from services.gateway.consumers import Consumers
 from services.gateway.disk import DiskGuard
 from services.gateway.grpc_server import grpc_server
 from services.gateway.http import http_app
-from services.gateway.http_protocol import bounded_protocol
 from services.gateway.inflight import InFlight
 from services.gateway.intake import Intake
-from services.gateway.log import Log
 from services.gateway.metrics import Metrics
 from services.gateway.rates import Rates
-from services.gateway.settings import CannotListen, Settings, netloc
-from services.serving import Server, listen, raise_file_limit, serve_metrics
-from services.starting import CannotStart, begin
+from services.gateway.settings import Settings
+from services.shared.addresses import CannotListen, netloc
+from services.shared.auth import KeyRing
+from services.shared.http_protocol import bounded_protocol
+from services.shared.log import Log
+from services.shared.serving import Server, listen, raise_file_limit, serve_metrics
+from services.shared.starting import CannotStart, begin
 
 _CONTROL_TIMEOUT_S = 0.5  # a look-up waits this long for a lock, then the cache answers
 _READY_POLL_S = 0.05

@@ -19,8 +19,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from services.gateway.answers import Refusal, Refused
 from services.gateway.signals import Signal
+from services.shared.answers import Refusal, Refused
 
 _WHOLE = re.compile(r"-?[0-9]{1,20}")
 _HEX_IDS = frozenset({"trace_id", "span_id", "parent_span_id"})

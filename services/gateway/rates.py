@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import ceil
 
-from services.gateway.answers import Refusal, Refused
+from services.shared.answers import Refusal, Refused
 
 
 class Rates:

@@ -11,7 +11,7 @@ from cli.local.broker import Broker
 from cli.topics import bring
 from pipelines.ports import free_port
 from schemas.topics import Topic
-from services.gateway.log import Log
+from services.shared.log import Log
 from tests.services.gateway.harness import new_broker
 
 

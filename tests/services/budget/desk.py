@@ -13,7 +13,7 @@ from services.budget.decisions import Decisions
 from services.budget.owners import Owners
 from services.budget.prices import Prices
 from services.control.keys import Grant
-from services.gateway.answers import unavailable
+from services.shared.answers import unavailable
 from transforms.budgets.fold import BudgetSettings, make_budget
 from transforms.step import apply
 

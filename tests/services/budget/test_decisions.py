@@ -13,7 +13,7 @@ from services.control.database import open_database
 from services.control.keys import create_key, revoke_key
 from services.control.migrate import migrate
 from services.control.organisations import create_org
-from services.gateway.answers import Refusal, Refused
+from services.shared.answers import Refusal, Refused
 from tests.services.budget.desk import GRANT, desk
 from transforms.pricing import price
 

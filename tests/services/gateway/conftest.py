@@ -1,40 +1,12 @@
-"""A real broker and real gateways; every gateway has a topic and a control database of its own."""
+"""Real gateways; every gateway has a topic and a control database of its own."""
 
-import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from cli.local.broker import Broker
-from tests.services.gateway.harness import Gateway, make_gateway, new_broker
-
-
-@pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One broker for all tests; one that stops it takes `own_broker`."""
-    broker = new_broker(tmp_path_factory.mktemp("broker"))
-    try:
-        broker.start()
-        broker.wait_ready(60)
-        yield broker
-    finally:
-        broker.kill()
-
-
-@pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[Broker]:
-    """A broker that the test may stop, pause and kill."""
-    broker = new_broker(tmp_path)
-    try:
-        broker.start()
-        broker.wait_ready(60)
-        yield broker
-    finally:
-        if broker.alive:
-            os.kill(broker.pid, signal.SIGCONT)
-        broker.kill()
+from tests.services.gateway.harness import Gateway, make_gateway
 
 
 @pytest.fixture

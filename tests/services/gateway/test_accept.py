@@ -13,8 +13,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from schemas.limits import Limits
 from services.gateway.accept import Accepted, Record, accept
-from services.gateway.answers import Form, Refusal, Refused
 from services.gateway.signals import LOGS, METRICS, SIGNALS, TRACES
+from services.shared.answers import Form, Refusal, Refused
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 LIMITS = Limits()

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from services.gateway.answers import Refusal, Refused
 from services.gateway.disk import DiskGuard
 from services.gateway.inflight import InFlight
 from services.gateway.rates import Rates
-from services.gateway.settings import is_loopback, read_settings
+from services.gateway.settings import read_settings
+from services.shared.addresses import is_loopback
+from services.shared.answers import Refusal, Refused
 
 REQUIRED = {"brokers": "127.0.0.1:1", "control_url": "sqlite:///x.db"}
 

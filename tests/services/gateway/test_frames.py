@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from services.gateway.answers import Refused
 from services.gateway.frames import cut
+from services.shared.answers import Refused
 
 shapes = st.lists(st.lists(st.integers(0, 5), max_size=4), max_size=4)
 

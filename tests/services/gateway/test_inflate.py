@@ -7,8 +7,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.answers import Refusal, Refused
 from services.gateway.inflate import Encoding, encoding_named, inflate
+from services.shared.answers import Refusal, Refused
 
 MiB = 2**20
 PACK = {

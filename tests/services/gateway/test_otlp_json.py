@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from services.gateway.answers import Refused
 from services.gateway.otlp_json import read_json
 from services.gateway.signals import LOGS, TRACES
+from services.shared.answers import Refused
 
 NESTING = 100
 text = st.text(max_size=8)

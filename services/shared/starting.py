@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.control.database import open_database
 from services.control.migrate import MigrationState, status
-from services.gateway.settings import ServiceSettings, settings_of
+from services.shared.settings import ServiceSettings, settings_of
 
 Kind = TypeVar("Kind", bound=ServiceSettings)
 

@@ -13,9 +13,9 @@ from services.control.database import open_database
 from services.control.keys import Grant, create_key, revoke_key, well_formed
 from services.control.migrate import migrate
 from services.control.organisations import create_org, set_redact
-from services.gateway import auth
-from services.gateway.answers import Refusal, Refused
-from services.gateway.auth import KeyRing, secret_in
+from services.shared import auth
+from services.shared.answers import Refusal, Refused
+from services.shared.auth import KeyRing, secret_in
 
 NOW = 1_800_000_000_000_000_000
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import uvicorn
 from prometheus_client import CollectorRegistry, start_http_server
 
-from services.gateway.settings import CannotListen, netloc
+from services.shared.addresses import CannotListen, netloc
 
 _BACKLOG = 1024
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.control.keys import Grant, digest, find_key, well_formed
 from services.control.organisations import find_org
-from services.gateway.answers import Refusal, Refused, unavailable
+from services.shared.answers import Refusal, Refused, unavailable
 
 _RETRY_AFTER_S = 2
 _REST_AFTER_FAILURE_S = 1.0

@@ -6,8 +6,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from services.gateway.answers import Refused
-from services.gateway.settings import is_loopback
+from services.shared.addresses import is_loopback
+from services.shared.answers import Refused
 
 Page = Callable[[Request], Awaitable[Response]]
 

@@ -7,8 +7,8 @@ from cli.kafka import Brokers
 from cli.local.broker import Broker
 from cli.topics import bring
 from schemas.topics import Topic
-from services.gateway.answers import Refusal, Refused
-from services.gateway.log import Log
+from services.shared.answers import Refusal, Refused
+from services.shared.log import Log
 from tests.services.gateway.harness import read_topic
 
 HEADERS = {"org": b"local"}

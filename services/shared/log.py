@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.kafka import OPEN, KafkaAccess
-from services.gateway.answers import Refusal, Refused, unavailable
+from services.shared.answers import Refusal, Refused, unavailable
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What gateway, budget service and notifier do in the same way."""
