@@ -3,7 +3,7 @@
 Timers: the first element of a batch sets one `linger_ms` ahead; the batch leaves when it fires, or before, when
 it has `batch_bytes`. A timer that was set for a batch which left before is stale and does nothing.
 
-A batch gathers for at least as long as the one before it took to be processed (up to _LONGEST_LINGER), so that
+A batch gathers for at least half as long as the one before it took to be processed (up to _LONGEST_LINGER), so that
 batches grow, and cost less an element, when the machine is behind.
 """
 
@@ -19,7 +19,7 @@ from pipelines.flink.context import Context
 from pipelines.flink.ship import Shipped
 from pipelines.flink.task import begin_task
 
-_LONGEST_LINGER = 5  # times `linger_ms`
+_LONGEST_LINGER = 10  # times `linger_ms`
 
 
 class Gather(Shipped, KeyedProcessFunction):
@@ -63,7 +63,7 @@ class Gather(Shipped, KeyedProcessFunction):
 
     def _set_timer(self, ctx: Context) -> int:
         timers = ctx.timer_service()
-        linger = min(max(self._linger_ms, self._took_ms), _LONGEST_LINGER * self._linger_ms)
+        linger = min(max(self._linger_ms, self._took_ms // 2), _LONGEST_LINGER * self._linger_ms)
         deadline = timers.current_processing_time() + linger
         timers.register_processing_time_timer(deadline)
         return deadline

@@ -62,7 +62,7 @@ def test_a_record_larger_than_a_batch_leaves_at_once():
 
 def test_a_batch_gathers_as_long_as_the_one_before_took_but_not_for_ever():
     batcher, ctx = _opened(FakeRuntime(), batch_bytes=10), FakeContext(now_ms=5_000)
-    for took, linger in ((900, 900), (60_000, 1_000), (0, 200)):
+    for took, linger in ((900, 450), (60_000, 2_000), (0, 200)):
         for _ in batcher.process_element(_record(0), ctx):
             ctx.now_ms += took
         ctx.timers.clear()
