@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
+# Tests start many Java processes that live for a minute: the compiler for long runs would take half of their time.
+TESTS := JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 $(BIN)/pytest
 
 .PHONY: help demo cluster test check lint fix unit it chaos bench bench-cluster proto lock clean
 
@@ -32,12 +34,12 @@ fix: $(READY) ## what ruff can mend by itself
 	@$(BIN)/ruff format .
 
 unit: $(READY) ## pure steps and single services
-	@$(BIN)/pytest tests --numprocesses auto --maxprocesses 4 --dist worksteal
+	@$(TESTS) tests --numprocesses auto --maxprocesses 4 --dist worksteal
 
 it: $(READY) ## the whole product with its real broker, Flink, engine and clients
 	@deploy/postgres
 	@deploy/prometheus/install
-	@$(BIN)/pytest integration_tests --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(TESTS) integration_tests --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 chaos: $(READY) ## SEEDS=n drawn crash scenarios on a real cluster, at full length; SEED=s plays one again
 	@deploy/postgres
