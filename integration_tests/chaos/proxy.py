@@ -8,13 +8,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 _TIMEOUT_S = 120
+_SPANS = "spans_data"
 
 
 class StoreProxy:
     """Forwards HTTP to the store at `store`.
 
     swallow: how many of the next inserts are carried out while their replies never arrive: the connection breaks.
-    lie: how many of the next inserts are acknowledged without being carried out: a planted fault.
+    lie: how many of the next inserts of spans are acknowledged without being carried out: a planted fault.
     delay_s: by which each request is held up. reset_share: of the connections that break before they are forwarded.
     """
 
@@ -38,7 +39,8 @@ class StoreProxy:
                     self.close_connection = True
                     return None
                 insert = "INSERT" in self.path or b"INSERT" in body[:200]
-                if insert and proxy._take("lie"):
+                spans = _SPANS in self.path or _SPANS.encode() in body[:200]
+                if insert and spans and proxy._take("lie"):
                     return self._reply(200, [], b"")
                 upstream = http.client.HTTPConnection(target, timeout=_TIMEOUT_S)
                 try:

@@ -42,7 +42,7 @@ def play(
 ) -> None:
     """Runs a scenario on a cluster of its own. Raises AssertionError when the tables are not those of `undisturbed`.
 
-    longest_s: of any pause. lies: inserts that are acknowledged and dropped, a planted fault.
+    longest_s: of any pause. lies: inserts of spans that are acknowledged and dropped, a planted fault.
     """
     cluster = LocalCluster(folder / "data", "--state-backend", scenario.backend)
     disk = _small_disk(folder / "data" / "flink" / "checkpoints")
