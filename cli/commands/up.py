@@ -29,7 +29,8 @@ def up(
     budget_grpc_port: Annotated[int, typer.Option(help="Budgets over gRPC; 0 takes a free port.")] = 4319,
     budget_http_port: Annotated[int, typer.Option(help="Budgets as JSON over HTTP; 0 takes a free port.")] = 4320,
     budgets: Annotated[
-        bool, typer.Option("--budgets/--no-budgets", help="Without them a Flink process less: about 1 GB of memory.")
+        bool,
+        typer.Option("--budgets/--no-budgets", help="Without them: 1 GB less memory; what is spent waits in the log."),
     ] = True,
     quiet_gap: Annotated[float, typer.Option(help="Seconds without a new span after which a trace is shown.")] = 5.0,
     horizon: Annotated[float, typer.Option(help="Seconds without a new span after which a trace is final.")] = 600.0,
