@@ -34,10 +34,14 @@ _FILES = all_files()[::4]
 
 
 class Prometheus(Child):
-    """Debian's Prometheus with the example configuration, the targets replaced by those of a running cluster."""
+    """Debian's Prometheus with the example configuration, the targets replaced by those of a running cluster.
+
+    targets: how many of them there are.
+    """
 
     def __init__(self, folder: Path, targets: dict[str, str]) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
+        self.targets = len(targets)
         configuration = YAML(typ="safe").load(DEPLOY / "prometheus.yaml")
         for job in configuration["scrape_configs"]:
             kind = job["job_name"].removeprefix("spanmill-")
@@ -89,7 +93,7 @@ def prometheus(cluster, tmp_path_factory) -> Iterator[Prometheus]:
     try:
         process.start()
         wait_for(
-            lambda: process.alive and _up(process) and process.number("llmops_spans_received_total") is not None, 90
+            lambda: process.alive and _up(process) and process.number("llmops_spans_received_total") is not None, 180
         )
         for number in range(4):
             for path in _FILES:
@@ -106,7 +110,7 @@ def prometheus(cluster, tmp_path_factory) -> Iterator[Prometheus]:
 
 def _up(process: Prometheus) -> bool:
     try:
-        return len(process.ask("up == 1")) == 5
+        return len(process.ask("up == 1")) == process.targets
     except httpx2.HTTPError:
         return False
 
@@ -124,7 +128,7 @@ def _sent() -> int:
 
 def test_the_totals_are_what_was_sent_and_what_the_store_says(cluster, prometheus):
     received, processed = "llmops_spans_received_total", 'llmops_spans_processed_total{status="success"}'
-    wait_for(lambda: prometheus.number(received) == _sent() and prometheus.number(processed) == _sent(), 60)
+    wait_for(lambda: prometheus.number(received) == _sent() and prometheus.number(processed) == _sent(), 120)
     [row] = cluster.rows("SELECT sum(written) AS written FROM requests WHERE signal = 'traces'")
     assert row["written"] == _sent()
     assert prometheus.number('llmops_spans_processed_total{status="dead_letter"}') == 1
