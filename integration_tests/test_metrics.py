@@ -81,6 +81,7 @@ def cluster(tmp_path_factory) -> Iterator[LocalCluster]:
     try:
         running.up()
         running.deploy()
+        running.job("deploy", "budget")
         yield running
     finally:
         running.kill_all()
