@@ -77,7 +77,7 @@ class Prometheus(Child):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory) -> Iterator[LocalCluster]:
-    running = LocalCluster(tmp_path_factory.mktemp("metrics") / "data")
+    running = LocalCluster(tmp_path_factory.mktemp("metrics") / "data", "--task-managers", "3")
     try:
         running.up()
         running.deploy()
