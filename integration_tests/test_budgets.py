@@ -183,11 +183,17 @@ def test_events_come_to_those_who_watch_and_again_after_the_last_one_they_have(p
 
 def test_the_metrics_say_how_calls_were_decided(product, services):
     page = httpx2.get(product.running.metrics["budget-service"]).text
-    assert 'llmops_budget_decisions_total{method="Reserve",outcome="accepted"}' in page
-    assert 'llmops_budget_undecided_total{method="Reserve",policy="open"}' in page
-    assert "llmops_budget_decision_seconds_bucket" in page
+    found = {name: float(value) for name, _, value in _lines(page)}
+    assert found['llmops_budget_decisions_total{method="Reserve",outcome="accepted"}'] > 0
+    assert found['llmops_budget_undecided_total{method="Reserve",policy="open"}'] > 0
+    assert found['llmops_budget_decision_seconds_count{method="Reserve"}'] > 0
+    assert found['llmops_budget_undecided_total{method="Extend",policy="closed"}'] == 0
     done = subprocess.run(
         [sys.executable, "-c", "from cli.main import app; app()", "status", "--data", str(product.data)],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert product.running.budget in done.stdout
+
+
+def _lines(page: str) -> list[tuple[str, str, str]]:
+    return [line.rpartition(" ") for line in page.splitlines() if not line.startswith("#")]

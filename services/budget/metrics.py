@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+_METHODS = ("Reserve", "Settle", "Release", "Extend", "Balance")
 _BUCKETS = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5)
 
 
@@ -33,3 +34,10 @@ class Metrics:
         )
         Gauge("llmops_budget_waiting", "Calls that wait", registry=self.registry).set_function(waiting)
         Gauge("llmops_budget_log_up", "Whether the log answers", registry=self.registry).set_function(log_up)
+        # From the beginning, at zero: a rate does not see the first of a series that was not there before.
+        for method in _METHODS:
+            self.decisions.labels(method, "accepted")
+            self.undecided.labels(method, "closed")
+            self.seconds.labels(method)
+        self.decisions.labels("Reserve", "refused")
+        self.undecided.labels("Reserve", "open")
