@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from schemas.limits import Limits
-from services.shared.settings import ServiceSettings, settings_of
+from services.shared.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
@@ -40,8 +40,3 @@ class Settings(ServiceSettings):
     max_connections: int = 1_000
     cors_origins: tuple[str, ...] = ()
     limits: Limits = Limits()
-
-
-def read_settings(file: Path | None) -> Settings:
-    """The gateway's settings; see `settings_of`."""
-    return settings_of(Settings, file)

@@ -3,16 +3,11 @@ from collections.abc import Iterator
 import pytest
 
 from cli.local.broker import Broker
-from tests.services.gateway.harness import new_broker
+from tests.services.gateway.harness import running_broker
 
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """One broker for all tests, each with topics of its own."""
-    broker = new_broker(tmp_path_factory.mktemp("broker"))
-    try:
-        broker.start()
-        broker.wait_ready(60)
+    with running_broker(tmp_path_factory.mktemp("broker")) as broker:
         yield broker
-    finally:
-        broker.kill()

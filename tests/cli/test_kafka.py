@@ -12,7 +12,7 @@ from cli.topics import bring
 from pipelines.ports import free_port
 from schemas.topics import Topic
 from services.shared.log import Log
-from tests.services.gateway.harness import new_broker
+from tests.services.gateway.harness import running_broker
 
 
 class Generous(Broker):
@@ -24,13 +24,8 @@ class Generous(Broker):
 
 @pytest.fixture
 def generous(tmp_path: Path) -> Iterator[Brokers]:
-    broker = new_broker(tmp_path, Generous)
-    try:
-        broker.start()
-        broker.wait_ready(60)
+    with running_broker(tmp_path, Generous) as broker:
         yield Brokers(broker.address)
-    finally:
-        broker.kill()
 
 
 def test_nothing_but_migrate_makes_a_topic(generous: Brokers):

@@ -1,11 +1,14 @@
 """A real broker and real gateway processes, and what a test reads back from them."""
 
 import json
+import os
 import secrets
+import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,8 +117,18 @@ def until(condition: Callable[[], bool], timeout: float = 30) -> None:
         time.sleep(0.02)
 
 
-def new_broker(folder: Path, kind: type[Broker] = Broker) -> Broker:
-    return kind(folder / "kafka", java(), fetch("broker", jar_folder(), print), folder / "broker.log")
+@contextmanager
+def running_broker(folder: Path, kind: type[Broker] = Broker) -> Iterator[Broker]:
+    """A broker that runs until the block ends, also one that the block has paused."""
+    broker = kind(folder / "kafka", java(), fetch("broker", jar_folder(), print), folder / "broker.log")
+    try:
+        broker.start()
+        broker.wait_ready(180)
+        yield broker
+    finally:
+        if broker.alive:
+            os.kill(broker.pid, signal.SIGCONT)
+        broker.kill()
 
 
 def make_gateway(folder: Path, broker: Broker, **overrides: object) -> Gateway:

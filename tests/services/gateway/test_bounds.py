@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from services.gateway.disk import DiskGuard
 from services.gateway.inflight import InFlight
 from services.gateway.rates import Rates
-from services.gateway.settings import read_settings
+from services.gateway.settings import Settings
 from services.shared.addresses import is_loopback
 from services.shared.answers import Refusal, Refused
+from services.shared.settings import settings_of
 
 REQUIRED = {"brokers": "127.0.0.1:1", "control_url": "sqlite:///x.db"}
 
@@ -77,7 +78,7 @@ def test_the_environment_is_above_the_file_and_the_file_above_the_defaults(
     file = tmp_path / "gateway.json"
     file.write_text(json.dumps({**REQUIRED, "http_port": 1, "grpc_port": 2, "limits": {"spans_per_request": 7}}))
     monkeypatch.setenv("SPANMILL_GATEWAY_HTTP_PORT", "3")
-    settings = read_settings(file)
+    settings = settings_of(Settings, file)
     assert (settings.http_port, settings.grpc_port, settings.topic) == (3, 2, "spans.raw")
     assert settings.limits.spans_per_request == 7
     assert settings.limits.body_bytes == 20 * 2**20
@@ -88,12 +89,12 @@ def test_a_wrong_setting_is_refused(tmp_path: Path, wrong: dict) -> None:
     file = tmp_path / "gateway.json"
     file.write_text(json.dumps({**REQUIRED, **wrong}))
     with pytest.raises(ValidationError):
-        read_settings(file)
+        settings_of(Settings, file)
 
 
 def test_a_settings_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        read_settings(tmp_path / "none.json")
+        settings_of(Settings, tmp_path / "none.json")
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,6 @@ def test_settings_that_are_refused_print_no_password(tmp_path):
     kafka = {"protocol": "SASL_SSL", "password": "hunter2"}
     file.write_text(json.dumps({"brokers": "b:1", "control_url": "postgresql://u:hunter2@c/d", "kafka": kafka}))
     with pytest.raises(ValidationError) as caught:
-        read_settings(file)
+        settings_of(Settings, file)
     assert "kafka" in str(caught.value)
     assert "hunter2" not in str(caught.value)
