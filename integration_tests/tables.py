@@ -72,6 +72,14 @@ def compare(product: Product, undisturbed: Tables, timeout: float = 240) -> None
     for name, found in tables(product).items():
         assert len(found) == len(undisturbed[name]), f"{name}: {len(found)} rows, not {len(undisturbed[name])}"
         for got, wanted in zip(found, undisturbed[name], strict=True):
-            assert got == wanted, name
+            assert got == wanted, f"{name}: {_difference(got, wanted)}"
     for row in product.rows("SELECT * FROM completeness"):
         assert row["received"] == row["written"] + row["dead_lettered"]
+
+
+def _difference(got: dict, wanted: dict) -> str:
+    """The row's identity and each column that differs."""
+    ids = {column: value for column, value in wanted.items() if column.endswith("_id")}
+    return f"{ids}: " + "; ".join(
+        f"{name} {got[name]!r}, not {wanted[name]!r}" for name in wanted if got[name] != wanted[name]
+    )

@@ -24,7 +24,7 @@ from cli.jobs.operated import Operated
 from cli.jobs.plan import Plan, short_code
 from cli.jobs.session import Session
 from cli.jobs.spec import JobSpec, job_spec, known_jobs
-from cli.jobs.target import Target, TargetName, Wish, require_live
+from cli.jobs.target import WAY_BACK_S, Target, TargetName, Wish, require_live
 from cli.local.profile import Running, find_running
 from cli.options import DATA, Data, Output
 from cli.output import Form, paper, say, show
@@ -34,7 +34,7 @@ commands = typer.Typer(
     help="Jobs on a Flink cluster: plan, deploy, upgrade, roll back.", no_args_is_help=True, rich_markup_mode="rich"
 )
 
-_LOCK_SLACK_S = 1_300  # two savepoints and the way back
+_LOCK_SLACK_S = 1_300 + WAY_BACK_S  # two savepoints and the way back
 
 JobName = Annotated[
     str, typer.Argument(metavar="JOB", help="See spanmill job list.", autocompletion=lambda: known_jobs())

@@ -19,7 +19,7 @@ from cli.jobs.flink_rest import FlinkRest, JobState
 from cli.jobs.place import migrate_store, place_of
 from cli.jobs.plan import Facts, Label, Line, Plan, compare, foreign
 from cli.jobs.spec import JobSpec, access_of
-from cli.jobs.target import TargetName, Wish, beginning, new_revision, revision_number, running_one
+from cli.jobs.target import WAY_BACK_S, TargetName, Wish, beginning, new_revision, revision_number, running_one
 from cli.kafka import brokers_of
 from cli.local.profile import Running
 from pipelines.flink.source import group_of
@@ -119,7 +119,7 @@ def apply(cluster: Cluster, spec: JobSpec, plan: Plan, client: JobClient, timeou
                 raise Failure(
                     f"revision {revision.revision} is not well: {failure.what}\n"
                     f"revision {old.revision} could not be started again either: {second.what}",
-                    f"spanmill job deploy {spec.name} --from {savepoint}",
+                    f"spanmill job status {spec.name}; spanmill job deploy {spec.name} --from {savepoint}",
                 ) from failure
             raise Failure(
                 f"revision {revision.revision} is not well: {failure.what}\nrevision {old.revision} runs again",
@@ -129,27 +129,35 @@ def apply(cluster: Cluster, spec: JobSpec, plan: Plan, client: JobClient, timeou
 
 
 def back(cluster: Cluster, entry: str, old: Revision, savepoint: str, timeout: float) -> Revision:
-    """Starts the revision `old` again, with its own code, from `savepoint`."""
+    """Starts the revision `old` again, with its own code, from `savepoint`. It is not ended when it is late."""
     cluster.say(f"going back to revision {old.revision}")
     kept = code_store.stored(cluster.running.code, old.code)
     with job_client(entry, {**old.spec, **access_of(cluster.running)}, kept) as client:
-        return _start(cluster, old, client, kept, savepoint, False, timeout)
+        old = _submit(cluster, old, client, kept, savepoint, lost=False)
+    wait_well(cluster, old.flink_job, old.spec["topic"], max(timeout, WAY_BACK_S))
+    return _note(cluster, old, RevisionState.RUNNING, "")
 
 
 def _start(
     cluster: Cluster, revision: Revision, client: JobClient, code: Path, savepoint: str, lost: bool, timeout: float
 ) -> Revision:
+    revision = _submit(cluster, revision, client, code, savepoint, lost)
+    try:
+        wait_well(cluster, revision.flink_job, revision.spec["topic"], timeout)
+    except Failure:
+        cluster.rest.cancel(revision.flink_job, _SAVEPOINT_S)
+        raise
+    return _note(cluster, revision, RevisionState.RUNNING, "")
+
+
+def _submit(
+    cluster: Cluster, revision: Revision, client: JobClient, code: Path, savepoint: str, lost: bool
+) -> Revision:
     cluster.say(f"revision {revision.revision}: submitting" + (f" from {savepoint}" if savepoint else ""))
     asked = {"rest": cluster.running.flink, "savepoint": savepoint or None, "lost": lost, "code": str(code)}
     flink_job = client.ask("submit", **asked)["job"]
     now = cluster.now()
-    revision = note(cluster.engine, revision, now, flink_job=flink_job, state=RevisionState.DEPLOYING, message="")
-    try:
-        wait_well(cluster, flink_job, revision.spec["topic"], timeout)
-    except Failure:
-        cluster.rest.cancel(flink_job, _SAVEPOINT_S)
-        raise
-    return _note(cluster, revision, RevisionState.RUNNING, "")
+    return note(cluster.engine, revision, now, flink_job=flink_job, state=RevisionState.DEPLOYING, message="")
 
 
 def wait_well(cluster: Cluster, flink_job: str, topic: str, timeout: float) -> None:

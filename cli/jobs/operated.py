@@ -22,7 +22,7 @@ from cli.jobs.kubernetes import DIGEST, GO_ON, REVISION, Site, Start, digest, ma
 from cli.jobs.place import migrate_store, surroundings
 from cli.jobs.plan import FLINK_VERSION, Facts, Label, Line, Place, Plan, compare, foreign
 from cli.jobs.spec import JobSpec, access_of, known_jobs
-from cli.jobs.target import TargetName, Wish, beginning, new_revision, revision_number, running_one
+from cli.jobs.target import WAY_BACK_S, TargetName, Wish, beginning, new_revision, revision_number, running_one
 from cli.local.profile import Running
 from services.control.jobs import Revision, RevisionState, add_revision, note, revisions
 
@@ -194,7 +194,7 @@ class Operated:
         again = {**{key: before[key] for key in ("apiVersion", "kind")}, "metadata": {**kept, "annotations": marks}}
         try:
             self.kubectl.apply([{**again, "spec": spec}])
-            self._note(self._wait_well(old, timeout), RevisionState.RUNNING, "")
+            self._note(self._wait_well(old, max(timeout, WAY_BACK_S)), RevisionState.RUNNING, "")
         except Failure as second:
             raise Failure(
                 f"revision {new.revision} is not well: {failure.what}\n"

@@ -15,6 +15,9 @@ from cli.jobs.spec import JobSpec
 from cli.local.profile import Running
 from services.control.jobs import Revision, RevisionState
 
+# How long a revision that ran well before may at least take to be well again: going back is no time to be impatient.
+WAY_BACK_S = 600.0
+
 
 class TargetName(StrEnum):
     session = "session"

@@ -13,6 +13,7 @@ from integration_tests.local_cluster import LocalCluster
 from integration_tests.tables import Tables, compare, post_until_acknowledged, requests
 
 _CHECKPOINTS_MB = 64
+_HORIZON_S = 3 * 3600
 _SEND_S = 20.0  # over which the requests are spread when nothing fails
 
 Say = Callable[[str], None]
@@ -50,7 +51,8 @@ def play(
     try:
         cluster.up()
         proxy = StoreProxy(cluster.running.store)
-        cluster.deploy("--set", f"store_url={proxy.url}")
+        # A trace whose spans come further apart than the horizon is shown in fragments; no fault lasts that long.
+        cluster.deploy("--set", f"store_url={proxy.url}", "--set", f"horizon_s={_HORIZON_S}")
         scene = Scene(cluster, proxy, random.Random(scenario.seed), longest_s)
         bodies, done = requests(scenario.seed), threading.Event()
         pause = _SEND_S / len(bodies)
