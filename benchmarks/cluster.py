@@ -28,7 +28,7 @@ from cli.jobs.flink_rest import FlinkRest
 from cli.local.cluster import Cluster
 from cli.local.profile import ClusterProfile, Running
 
-WARM_UP, FULL_SPEED = 400, 4_000  # requests
+WARM_UP, FULL_SPEED = 400, 8_000  # requests: compilers of Java are done before half of them
 STEADY_RATE = 10.0  # requests a second while something happens
 # Vertices of the graph of which the time is told; "write ..." waits for the store's inserts.
 _OPERATORS = ("batch, observe", "assemble", "bill", "write facts", "write traces")
@@ -146,6 +146,8 @@ def full_speed(folder: Path, running: Running, feed: Feed, parallelism: int) -> 
     ]
     rest = FlinkRest(running.flink)
     [live] = rest.running("observe")
+    if restarts := rest.job(live).restarts:
+        raise SystemExit(f"the job failed {restarts} times under way: {rest.job(live).failure}")
     worked_off = FULL_SPEED * SPANS_PER_REQUEST
     figures += [
         Figure(f"{name}: busy time of {vertex}", f"{busy / worked_off * 1e3:,.1f} µs/span")

@@ -12,6 +12,7 @@ from pyflink.datastream import DataStream, ProcessFunction, RuntimeContext
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment
 
 from pipelines.flink.fold_operator import Element
+from pipelines.flink.kafka_sink import PRODUCER
 from pipelines.flink.settings import ObserveSettings
 from pipelines.flink.ship import Shipped
 from pipelines.flink.source import fix_uids, kafka_options, sql_text
@@ -28,6 +29,7 @@ CREATE TEMPORARY TABLE budget_log (k BYTES, v BYTES) WITH (
     'connector' = 'kafka',
     'topic' = '{topic}',
     {options}
+    {producer}
     'key.format' = 'raw',
     'key.fields' = 'k',
     'value.format' = 'raw',
@@ -54,7 +56,7 @@ def feed_budgets(tables: StreamTableEnvironment, usage: DataStream, settings: Ob
     records = usage.process(ChargeRecords(), output_type=_RECORD).name("charges").uid("charges").disable_chaining()
     fix_uids(tables, "charges")
     options = kafka_options(settings.brokers, settings.kafka)
-    tables.execute_sql(_TABLE.format(topic=sql_text(settings.budget_topic), options=options))
+    tables.execute_sql(_TABLE.format(topic=sql_text(settings.budget_topic), options=options, producer=PRODUCER))
     columns = Schema.new_builder().column("k", DataTypes.BYTES()).column("v", DataTypes.BYTES()).build()
     statements = tables.create_statement_set()
     statements.add_insert("budget_log", tables.from_data_stream(records, columns))

@@ -15,6 +15,7 @@ from pyflink.table import DataTypes, Schema, StreamTableEnvironment
 
 from pipelines.flink.source import fix_uids, kafka_options, sql_text
 from schemas.kafka import KafkaAccess
+from schemas.topics import MAX_RECORD_BYTES
 
 _BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 
@@ -22,6 +23,11 @@ _BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 MESSAGE = Types.ROW_NAMED(
     ["topic", "k", "v", "headers"], [Types.STRING(), _BYTES, _BYTES, Types.MAP(Types.STRING(), _BYTES)]
 )
+
+# What every producer of a table needs: a record may be as large as the topics take it, and must fit into the buffer.
+PRODUCER = f"""'properties.acks' = 'all',
+    'properties.max.request.size' = '{MAX_RECORD_BYTES}',
+    'properties.buffer.memory' = '{2 * MAX_RECORD_BYTES}',"""
 
 _TABLE = """
 CREATE TEMPORARY TABLE {name} (
@@ -33,8 +39,8 @@ CREATE TEMPORARY TABLE {name} (
     'connector' = 'kafka',
     'topic' = '{topics}',
     {options}
+    {producer}
     'properties.linger.ms' = '0',
-    'properties.acks' = 'all',
     'key.format' = 'raw',
     'key.fields' = 'k',
     'value.format' = 'raw',
@@ -58,7 +64,8 @@ def to_kafka(
     """
     fix_uids(tables, name)
     listed = ";".join(sql_text(topic) for topic in topics)
-    tables.execute_sql(_TABLE.format(name=name, topics=listed, options=kafka_options(brokers, access)))
+    options = kafka_options(brokers, access)
+    tables.execute_sql(_TABLE.format(name=name, topics=listed, options=options, producer=PRODUCER))
     statements = tables.create_statement_set()
     statements.add_insert(name, tables.from_data_stream(messages, _schema()))
     statements.attach_as_datastream()

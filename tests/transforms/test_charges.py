@@ -24,3 +24,10 @@ def test_budgets_hear_of_the_entries_of_each_organisation_apart() -> None:
 
 def test_no_entries_say_nothing() -> None:
     assert list(charges(USAGE.empty_table())) == []
+
+
+def test_many_entries_are_told_in_pieces_so_that_decisions_come_between() -> None:
+    entries = [{"org": "a", "team": "", **ENTRY, "entry_id": str(n)} for n in range(1_201)]
+    pieces = list(charges(pa.Table.from_pylist(entries, schema=USAGE)))
+    assert [(org, rows.num_rows) for org, rows in pieces] == [("a", 500), ("a", 500), ("a", 201)]
+    assert pa.concat_tables([rows for _, rows in pieces])["entry_id"].to_pylist() == [str(n) for n in range(1_201)]
