@@ -1,5 +1,6 @@
 """Budgets on real processes: many callers, several services, one log, and what happens when any of them dies."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,11 +11,13 @@ from collections.abc import Iterator
 import grpc
 import httpx2
 import pytest
+from confluent_kafka import Producer
 
 from integration_tests.budget_ground import Caller, History, Services, new_org, set_limit, wait_limits
 from integration_tests.product import WITH_BUDGETS, Product
 from schemas import budget_pb2 as pb
 from schemas.budget_pb2_grpc import BudgetsStub
+from schemas.topics import BUDGET_LOG, MAX_RECORD_BYTES
 from tests.services.budget.linearizability import explain
 
 
@@ -140,6 +143,37 @@ def test_while_the_log_is_away_the_policy_of_the_caller_answers_and_says_so(prod
     assert caller.call("reserve", "closed", 10, lambda: time.monotonic() + 180)[0] == "accepted"
     spent, pending = caller.balance()
     assert spent == 0 and pending in (10, 20)  # the opened one may have reached the log after its answer
+
+
+def test_decisions_go_on_while_the_store_is_away_and_it_has_them_all_afterwards(product, services):
+    caller = Caller(services.addresses, ready(product, services, "outage", 100))
+    store = product.running.pids["store"]
+    os.kill(store, signal.SIGSTOP)
+    try:
+        for number in range(20):
+            reserved = caller.call("reserve", f"r{number}", 10, lambda: time.monotonic() + 60)[0]
+            assert reserved == ("accepted" if number < 10 else "refused")
+    finally:
+        os.kill(store, signal.SIGCONT)
+    assert caller.balance() == (0, 100)
+    _store_has(product, "outage", 0, 100)
+
+
+def test_a_record_of_some_mebibytes_is_folded_and_what_it_says_is_kept(product, services):
+    """Kafka's producers refuse more than one unless they are told."""
+    caller = Caller(services.addresses, ready(product, services, "large", 10**9))
+    holds = [
+        pb.Event(org="large", reserve=pb.Reserve(request_id=f"{number:0>255}", cost_nano=1, ttl_s=3_600))
+        for number in range(5_000)
+    ]
+    producer = Producer({"bootstrap.servers": product.running.broker, "message.max.bytes": MAX_RECORD_BYTES})
+    producer.produce(BUDGET_LOG.name, pb.EventBatch(events=holds).SerializeToString(), b"large")
+    assert producer.flush(60) == 0
+    deadline = time.monotonic() + 120
+    while caller.balance() != (0, 5_000):
+        assert time.monotonic() < deadline, "the holds are not folded"
+        time.sleep(0.5)
+    _store_has(product, "large", 0, 5_000)
 
 
 def test_a_key_of_another_organisation_is_unknown_and_a_wrong_one_is_refused(product, services):
