@@ -97,10 +97,17 @@ def migrate(
 
 
 def _elsewhere(url: str, user: str, create: bool) -> Client:
-    """A client of the store at a URL; create: makes its database when there is none. Raises Failure."""
+    """A client of the store at a URL. Raises Failure.
+
+    create: makes its database when there is none; else it is one of the server's own, in which nothing is applied.
+    """
     settings = StoreSettings(url, user, os.environ.get("SPANMILL_STORE_PASSWORD", ""))
     try:
-        return (connect_creating if create else connect_store)(settings)
+        if create:
+            return connect_creating(settings)
+        server = connect_store(replace(settings, database="default"))
+        there = server.command("EXISTS DATABASE {name:Identifier}", parameters={"name": settings.database})
+        return connect_store(settings) if there else server
     except OperationalError as error:
         raise Failure(f"the store at {url} does not answer", code=Exit.CANNOT_CONNECT) from error
     except DatabaseError as error:
