@@ -1,3 +1,5 @@
+import fcntl
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -59,9 +61,15 @@ def product(shared_product) -> Product:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory) -> Tables:
-    """What runs on either profile are held against."""
-    return undisturbed_run(tmp_path_factory.mktemp("undisturbed"))
+def undisturbed(tmp_path_factory, worker_id) -> Tables:
+    """What runs on either profile are held against: made by the process that needs it first, for all of them."""
+    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    kept = shared / "undisturbed.pickle"
+    with (shared / "undisturbed.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            kept.write_bytes(pickle.dumps(undisturbed_run(tmp_path_factory.mktemp("undisturbed"))))
+    return pickle.loads(kept.read_bytes())
 
 
 @pytest.fixture

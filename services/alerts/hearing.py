@@ -29,6 +29,7 @@ class Ear:
             "group.id": settings.group,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
+            "session.timeout.ms": 10_000,  # after which another notifier goes on where one died
             "topic.metadata.refresh.interval.ms": 10_000,
             "allow.auto.create.topics": False,
             "log_level": 0,
