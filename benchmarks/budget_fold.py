@@ -13,7 +13,7 @@ from schemas import budget_pb2 as pb
 from schemas.arrow import BUDGET_LOG
 from transforms.budgets.amounts import MAX_LIMIT
 from transforms.budgets.fold import BudgetSettings, make_budget
-from transforms.step import apply
+from transforms.folds.step import apply
 
 ORG, START, SECOND = "acme", 1_800_000_000 * 10**9, 10**9
 KEYS = 100

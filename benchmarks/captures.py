@@ -13,11 +13,11 @@ from schemas.arrow import RAW
 from schemas.encodings import encoding
 from schemas.limits import LIMITS
 from schemas.price_book import compile_book
-from transforms.count_text import TokenCache, count_tokens
-from transforms.decode import Decoded, decode
 from transforms.messages import messages
-from transforms.normalise import normalise
+from transforms.normalise.count_text import TokenCache, count_tokens
+from transforms.normalise.spans import normalise
 from transforms.observe import price_calls
+from transforms.otlp.decode import Decoded, decode
 
 CAPTURES = Path(__file__).parent.parent / "tests" / "captures"
 TIMES_EACH, ROUNDS = 90, 5

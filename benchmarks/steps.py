@@ -12,11 +12,11 @@ from benchmarks.traffic import SPANS_PER_REQUEST, requests, template
 from schemas.arrow import METRIC_CHANGES, RAW
 from schemas.limits import LIMITS
 from schemas.price_book import compile_book
-from transforms import evaluate
+from transforms.folds.step import Fold, apply
 from transforms.metrics.fold import MetricsSettings, make_metrics
 from transforms.observe import observe
-from transforms.step import Fold, apply
-from transforms.traces import AssembleSettings, make_assemble
+from transforms.traces import evaluate
+from transforms.traces.fold import AssembleSettings, make_assemble
 
 REQUESTS_PER_BATCH, BATCHES = 50, 12
 _REPEATS = 5  # the least of them: other work on the machine only adds

@@ -12,7 +12,7 @@ from rich.text import Text
 from cli.output import dollars
 from schemas.dialects import dialects
 from schemas.vocabulary.flags import flags
-from transforms.detect import signs
+from transforms.normalise.detect import signs
 
 Row = Mapping[str, Any]
 

@@ -61,8 +61,8 @@ def _batches(records: list[tuple]) -> Iterator[pa.Table]:
 
 
 def _settings():
-    from transforms.bill import BillSettings
-    from transforms.traces import AssembleSettings
+    from transforms.billing.fold import BillSettings
+    from transforms.traces.fold import AssembleSettings
 
     return AssembleSettings(quiet_gap_ns=10**9, horizon_ns=600 * 10**9), BillSettings(horizon_ns=661 * 10**9)
 
@@ -78,7 +78,7 @@ class Folded:
 
     def give(self, rows: pa.Table, now: int) -> Iterator[tuple[str, pa.Table]]:
         from pipelines.stateless import split_by_bucket
-        from transforms.step import apply
+        from transforms.folds.step import apply
 
         for bucket, part in split_by_bucket(rows, self.buckets_of(rows, BUCKETS)):
             state = self.states.get(bucket, {})
@@ -98,8 +98,8 @@ def in_plain_python(records: list[tuple]) -> Rows:
     from pipelines.stateless import observe_records, trace_buckets
     from schemas.limits import LIMITS
     from schemas.price_book import compile_book
-    from transforms.bill import call_buckets, make_bill
-    from transforms.traces import make_assemble
+    from transforms.billing.fold import call_buckets, make_bill
+    from transforms.traces.fold import make_assemble
 
     traces, calls = _settings()
     book, now = compile_book(), RECEIVED_AT_MS * 10**6

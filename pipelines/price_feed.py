@@ -9,7 +9,7 @@ from pipelines.store import StoreSettings
 from pipelines.store_feed import StoreFeed
 from schemas.price_book import PriceBook
 from schemas.prices.contracts import Entry
-from transforms.contracts import with_contracts
+from transforms.prices.contracts import with_contracts
 
 
 class PriceFeed(StoreFeed[PriceBook]):

@@ -10,11 +10,11 @@ from datetime import date
 
 from schemas.arrow import MEASURES, METRICS, SERIES
 from schemas.limits import LIMITS
-from transforms.billing import STANDS
-from transforms.blocks import TOKENS
-from transforms.duplicates import TAKEN_BACK
+from transforms.billing.duplicates import TAKEN_BACK
+from transforms.billing.ledger import STANDS
 from transforms.metrics.cells import OTHER
 from transforms.metrics.histogram import SCALE
+from transforms.traces.blocks import TOKENS
 
 _NAMES = ", ".join(name for name, _ in SERIES)
 _BOUNDED = tuple(name for name, _ in SERIES if name not in ("org", "team", "key_id"))

@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from schemas.limits import Limits
 from schemas.price_book import PriceBook
-from transforms.buckets import bucket_of
-from transforms.count_text import TokenCache
 from transforms.dead_letters import Refused, dead_letters
+from transforms.folds.buckets import bucket_of
+from transforms.normalise.count_text import TokenCache
 from transforms.observe import Observed, observe
-from transforms.requests import request_rows
+from transforms.otlp.requests import request_rows
 
 # The order of writing: `requests` says that a record's rows are in the store, so it comes last.
 FACTS = ("spans", "messages", "span_logs", "dead_letters", "requests")

@@ -6,8 +6,8 @@ import polars as pl
 import pyarrow as pa
 
 from schemas.arrow import DEAD_LETTERS
-from transforms.redact import redact_text
-from transforms.redact_request import redact_request
+from transforms.redact.request import redact_request
+from transforms.redact.texts import redact_text
 
 MESSAGE_BYTES = 1_000
 

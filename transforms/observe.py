@@ -12,21 +12,21 @@ from schemas.arrow import DEAD_LETTERS, MESSAGES, REQUESTS, SKELETONS, SPAN_LOGS
 from schemas.limits import Limits
 from schemas.price_book import PriceBook
 from transforms.columns import pc
-from transforms.cost_check import cost_differs
-from transforms.count_text import TokenCache
 from transforms.dead_letters import Refused, dead_letters
-from transforms.decode import decode, decode_logs
 from transforms.isolate import isolate
-from transforms.logs import span_logs
 from transforms.messages import messages
-from transforms.missing_tokens import fill_missing
-from transforms.normalise import normalise
-from transforms.otlp import LOGS, TRACES
-from transforms.pricing import price
-from transforms.prompt_structure import with_structure
-from transforms.requests import request_rows
-from transforms.span_rows import span_rows
-from transforms.wire import WireError, split
+from transforms.messages.logs import span_logs
+from transforms.messages.prompt_structure import with_structure
+from transforms.normalise.count_text import TokenCache
+from transforms.normalise.missing_tokens import fill_missing
+from transforms.normalise.span_rows import span_rows
+from transforms.normalise.spans import normalise
+from transforms.otlp.decode import decode, decode_logs
+from transforms.otlp.requests import request_rows
+from transforms.otlp.signals import LOGS, TRACES
+from transforms.otlp.wire import WireError, split
+from transforms.prices.check import cost_differs
+from transforms.prices.pricing import price
 
 _TABLES = {
     "spans": SPANS,

@@ -11,7 +11,7 @@ from cli.output import Form
 from cli.prices import tables
 from cli.prices.running import at_time, contracts_if_running, known_entries, reasons, show_found, show_used
 from schemas.price_book import compile_book
-from transforms.contracts import with_contracts
+from transforms.prices.contracts import with_contracts
 
 commands = typer.Typer(no_args_is_help=True, help="Prices: the default book, contracts, corrections.")
 price_changes.register(commands)

@@ -14,7 +14,7 @@ from cli.prices.lines import FileRefused, Line
 from schemas.price_book import PriceBook, price_column
 from schemas.prices.contracts import FIELDS, Band, Contract, ContractError, yoctodollars
 from schemas.prices.index import read_context, write_context
-from transforms.contracts import find_listed, require_sound
+from transforms.prices.contracts import find_listed, require_sound
 
 _WHERE = ("org", "provider", "model", "context", "from", "to", "above", "withdraw")
 _REQUIRED = ("provider", "model", "from")

@@ -11,8 +11,8 @@ from schemas.price_book import PriceBook, price_column
 from schemas.prices.compile import DAY_NS
 from schemas.prices.contracts import FIELDS, Entry, dollars
 from schemas.prices.index import Model
-from transforms.contracts import timeline
-from transforms.price_match import match, match_unlisted, under_contract
+from transforms.prices.contracts import timeline
+from transforms.prices.match import match, match_unlisted, under_contract
 
 Shown = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Runs a pure fold (transforms/step.py) over bounded input in Beam: one key is one bucket.
+"""Runs a pure fold (transforms/folds/step.py) over bounded input in Beam: one key is one bucket.
 
 Time stands still at `started` while rows come. When the input of a bucket has ended (an event-time timer at the
 end of the window), the clock jumps from one `wake_at` to the next until the fold asks for no other.
@@ -16,7 +16,7 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec
 from apache_beam.transforms.window import GlobalWindow
 
 from schemas.arrow import from_ipc, to_ipc
-from transforms.step import Fold, State, Step, apply
+from transforms.folds.step import Fold, State, Step, apply
 
 
 class FoldDoFn(beam.DoFn):

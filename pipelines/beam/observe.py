@@ -13,8 +13,8 @@ from pipelines.stateless import FACTS, observe_records, split_by_bucket, trace_b
 from schemas.arrow import from_ipc, to_ipc
 from schemas.limits import LIMITS, Limits
 from schemas.price_book import compile_book
-from transforms.bill import BillSettings, call_buckets, make_bill
-from transforms.traces import AssembleSettings, make_assemble
+from transforms.billing.fold import BillSettings, call_buckets, make_bill
+from transforms.traces.fold import AssembleSettings, make_assemble
 
 _FOLDED = ("traces", "usage", "dead_letters")
 # Changes of metrics, which nobody reads here: what a batch adds to the ledger the store counts (spanmill metrics).

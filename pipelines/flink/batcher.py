@@ -7,7 +7,7 @@ from pyflink.common import Types
 from pipelines.flink.gather import Gather
 from pipelines.flink.source import Record, raw_table
 from schemas.arrow import to_ipc
-from transforms.segments import UnknownSchemaVersion
+from transforms.folds.segments import UnknownSchemaVersion
 
 BATCH = Types.PRIMITIVE_ARRAY(Types.BYTE())  # Arrow IPC, schema RAW
 RECORDS = "records"

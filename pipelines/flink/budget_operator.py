@@ -14,9 +14,9 @@ from pipelines.flink.ship import Shipped
 from pipelines.flink.source import Record
 from pipelines.flink.task import begin_task
 from schemas.arrow import BUDGET_LOG
-from transforms.budget_events import cloud_events
+from transforms.budgets.cloud_events import cloud_events
 from transforms.budgets.fold import BudgetSettings, make_budget
-from transforms.step import Step
+from transforms.folds.step import Step
 
 
 class Topics(NamedTuple):

@@ -19,7 +19,7 @@ from pipelines.flink.source import fix_uids, kafka_options, sql_text
 from pipelines.flink.task import begin_task
 from schemas.arrow import from_ipc, to_ipc
 from schemas.budget_pb2 import Charges, Event, EventBatch
-from transforms.charges import charges
+from transforms.billing.charges import charges
 
 _OCTETS = Types.PRIMITIVE_ARRAY(Types.BYTE())
 _RECORD = Types.ROW_NAMED(["k", "v"], [_OCTETS, _OCTETS])

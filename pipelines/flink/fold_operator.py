@@ -1,4 +1,4 @@
-"""Runs a pure fold (transforms/step.py) in a keyed operator: one key is one bucket.
+"""Runs a pure fold (transforms/folds/step.py) in a keyed operator: one key is one bucket.
 
 Timers: one for each `wake_at` that the fold asked for. Flink keeps timers as a set of timestamps, so one may fire
 after the fold has asked for a later one; a fold accepts a wake-up that has nothing for it.
@@ -18,7 +18,7 @@ from pipelines.flink.ship import Shipped
 from pipelines.flink.task import begin_task
 from pipelines.stateless import split_by_bucket
 from schemas.arrow import from_ipc, to_ipc
-from transforms.step import Fold
+from transforms.folds.step import Fold
 
 Element = tuple[str, int, bytes]
 

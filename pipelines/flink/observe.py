@@ -30,12 +30,12 @@ from pipelines.flink.sink import GatheringWriter, StoreWriter
 from pipelines.flink.source import group_of, kafka_records
 from pipelines.stateless import FACTS
 from pipelines.store import StoreSettings
-from transforms import segments
 from transforms.alerts import series as alert_series
-from transforms.bill import BillSettings, call_buckets, make_bill
+from transforms.billing.fold import BillSettings, call_buckets, make_bill
+from transforms.folds import segments
+from transforms.folds.step import Fold
 from transforms.metrics.fold import MetricsSettings, make_metrics, org_buckets
-from transforms.step import Fold
-from transforms.traces import AssembleSettings, make_assemble
+from transforms.traces.fold import AssembleSettings, make_assemble
 
 CLAIMS = OutputTag("claims", ELEMENT)
 CHANGES = OutputTag("changes", ELEMENT)

@@ -16,7 +16,7 @@ from pipelines.store import StoreSettings
 from schemas.arrow import from_ipc, to_ipc
 from schemas.limits import Limits
 from schemas.price_book import compile_book
-from transforms.count_text import TokenCache
+from transforms.normalise.count_text import TokenCache
 
 # Counts of messages that are kept, some 300 bytes each: a conversation that goes on is not counted again.
 _COUNTED_MESSAGES = 100_000

@@ -21,8 +21,8 @@ from pipelines.sinks import RefusedRows, StoreSink
 from pipelines.stateless import split_by_bucket
 from pipelines.store import StoreSettings
 from schemas.arrow import DEAD_LETTERS, TABLES, from_ipc, to_ipc
+from transforms.folds.segments import UnknownSchemaVersion
 from transforms.isolate import isolate
-from transforms.segments import UnknownSchemaVersion
 
 GATHERED = "gathered"
 RECOUNTS = "recounts"  # minutes that the store counts itself: see StoreSink.recount

@@ -88,7 +88,7 @@ class Source:
     if_kind: tuple[str, ...] = ()
 
     def origin(self, key: str) -> str:
-        """What a value is said to be read from (see transforms.origins); `key` is the attribute that was found."""
+        """What a value is said to be read from (transforms.normalise.origins); `key` is the attribute found."""
         if self.event or self.event_prefix:
             return f"event:{self.event or self.event_prefix + '*'}"
         if self.span:

@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 import polars as pl
 
 from schemas.price_book import PriceBook, compile_book
-from transforms.pricing import price
+from transforms.prices.pricing import price
 
 _SCHEMA = {
     "org": pl.String,

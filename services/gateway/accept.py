@@ -14,7 +14,7 @@ from services.gateway import frames
 from services.gateway.otlp_json import read_json
 from services.gateway.signals import METRICS, TRACES, Signal
 from services.shared.answers import Form, Refusal, Refused
-from transforms.wire import WireError, salvage, salvage_logs
+from transforms.otlp.wire import WireError, salvage, salvage_logs
 
 _NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
 

@@ -27,7 +27,7 @@ from schemas.migrations import CLICKHOUSE
 from schemas.price_book import PriceBook, compile_book
 from schemas.prices.contracts import FIELDS, Band, Contract, dollars, record, yoctodollars
 from tests.store_process import running_store
-from transforms.contracts import with_contracts
+from transforms.prices.contracts import with_contracts
 
 NOW = 1_790_000_000_000_000_000
 TOML = """

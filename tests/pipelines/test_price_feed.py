@@ -21,7 +21,7 @@ from schemas.migrations import CLICKHOUSE
 from schemas.price_book import PriceBook, compile_book, price_column
 from schemas.prices.contracts import LEAD_NS, Band, Contract, Entry, dollars, record
 from tests.store_process import StoreProcess, running_store
-from transforms.pricing import price
+from transforms.prices.pricing import price
 
 NOW = 1_790_000_000_000_000_000
 DAY = 86_400 * 10**9

@@ -25,11 +25,11 @@ from tests.transforms.metering import NAMES, Metered
 from tests.transforms.records import CAPTURES, raw
 from tests.transforms.skeletons import SECOND
 from tests.transforms.spans import expected
-from transforms.bill import BillSettings
+from transforms.billing.fold import BillSettings
 from transforms.metrics.fold import MetricsSettings
 from transforms.metrics.histogram import quantile
 from transforms.observe import Observed, observe
-from transforms.traces import AssembleSettings
+from transforms.traces.fold import AssembleSettings
 
 Row = dict[str, Any]
 

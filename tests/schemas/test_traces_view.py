@@ -18,7 +18,7 @@ from pipelines.store import connect_creating
 from schemas.arrow import TABLES, TRACES, to_ipc
 from schemas.migrations import CLICKHOUSE
 from tests.store_process import running_store
-from tests.transforms.test_captures_billed import ACROSS_TRACES, captured_skeletons, ledger
+from tests.transforms.billing.test_captures_billed import ACROSS_TRACES, captured_skeletons, ledger
 from transforms.columns import pc
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

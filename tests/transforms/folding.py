@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from tests.transforms.skeletons import START, table
-from transforms.step import Fold, apply
+from transforms.folds.step import Fold, apply
 
 Row = dict[str, Any]
 

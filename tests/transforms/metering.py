@@ -6,12 +6,12 @@ from typing import Any
 
 from schemas.arrow import MEASURES, SERIES, from_ipc, to_ipc
 from tests.transforms.folding import Chain, Row, Run
-from transforms.bill import BillSettings, make_bill
-from transforms.billing import STANDS
-from transforms.blocks import TOKENS
-from transforms.duplicates import TAKEN_BACK
+from transforms.billing.duplicates import TAKEN_BACK
+from transforms.billing.fold import BillSettings, make_bill
+from transforms.billing.ledger import STANDS
 from transforms.metrics.fold import MetricsSettings, make_metrics
-from transforms.traces import AssembleSettings, make_assemble
+from transforms.traces.blocks import TOKENS
+from transforms.traces.fold import AssembleSettings, make_assemble
 
 NAMES = tuple(name for name, _ in SERIES)
 SUMS = ("calls", "unpriced_calls", *TOKENS, "cost_nano")

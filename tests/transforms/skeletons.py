@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from schemas.arrow import SKELETONS
-from transforms.blocks import ENDED
+from transforms.traces.blocks import ENDED
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND

@@ -14,8 +14,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from schemas.arrow import RAW
 from schemas.limits import LIMITS
-from transforms.decode import Decoded, decode
-from transforms.normalise import normalise
+from transforms.normalise.spans import normalise
+from transforms.otlp.decode import Decoded, decode
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 START = 1_795_420_716_000_000_000

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from tests.transforms.metering import Metered, histograms, ledger_cells
 from tests.transforms.skeletons import SECOND, START, call, families, layers, skeleton, trace_id
-from transforms.bill import BillSettings
+from transforms.billing.fold import BillSettings
 from transforms.metrics.cells import OTHER
 from transforms.metrics.fold import MetricsSettings
 from transforms.metrics.histogram import buckets, quantile
-from transforms.traces import AssembleSettings
+from transforms.traces.fold import AssembleSettings
 
 Row = dict[str, Any]
 MINUTE = 60 * SECOND

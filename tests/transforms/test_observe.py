@@ -14,8 +14,8 @@ from schemas.limits import LIMITS
 from schemas.price_book import PriceBook, compile_book
 from tests.transforms.records import CAPTURES, captures, raw, request, span, with_bad_name
 from transforms import observe as module
-from transforms.decode import decode
 from transforms.observe import Observed, observe
+from transforms.otlp.decode import decode
 
 SCHEMAS = {
     "spans": SPANS,

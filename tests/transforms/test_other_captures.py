@@ -16,9 +16,9 @@ from schemas.price_book import compile_book
 from tests.transforms.folding import Chain, Run
 from tests.transforms.records import raw
 from tests.transforms.skeletons import SECOND
-from transforms.bill import BillSettings, make_bill
+from transforms.billing.fold import BillSettings, make_bill
 from transforms.observe import Observed, observe
-from transforms.traces import AssembleSettings, make_assemble
+from transforms.traces.fold import AssembleSettings, make_assemble
 
 FOLDER = Path(__file__).parents[1] / "other_captures"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((FOLDER / "EXPECTED.json").read_text())

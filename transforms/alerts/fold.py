@@ -2,7 +2,7 @@
 
 | segment | holds | read and written |
 |---|---|---|
-| `head`, `in/<n>` | clock and inbox (transforms/ticks.py) | each call |
+| `head`, `in/<n>` | clock and inbox (transforms/folds/ticks.py) | each call |
 | `index` | whose state there is, how far minutes were closed | each tick |
 | `cells/<org>` | the cells of the last LIVE minutes | ticks with rows of the organisation |
 | `rule/<org>/<rule>` | the series of one rule | the same; each minute |
@@ -27,9 +27,9 @@ from transforms.alerts.rules import HISTOGRAMS, Kind, Rule
 from transforms.alerts.series import Group, Series, measures, pack, unpack
 from transforms.alerts.tell import incident_rows
 from transforms.alerts.watch import Change, close, end, peek, take
-from transforms.segments import Head, pack_tables, unpack_tables
-from transforms.step import Fold, State, Step
-from transforms.ticks import rested, ticking
+from transforms.folds.segments import Head, pack_tables, unpack_tables
+from transforms.folds.step import Fold, State, Step
+from transforms.folds.ticks import rested, ticking
 
 LIVE = 10  # minutes
 SETTLE_NS = 8 * 10**9

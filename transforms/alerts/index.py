@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import orjson
 
 from transforms.alerts.series import SCHEMA_VERSION
-from transforms.segments import UnknownSchemaVersion
-from transforms.step import State
+from transforms.folds.segments import UnknownSchemaVersion
+from transforms.folds.step import State
 
 INDEX = "index"
 

@@ -13,7 +13,7 @@ from transforms.alerts.baseline import Baseline
 from transforms.alerts.cells import Sums
 from transforms.alerts.life import Life, State
 from transforms.alerts.rules import MAX_SERIES, OTHER, Kind, Rule, Signal
-from transforms.segments import UnknownSchemaVersion
+from transforms.folds.segments import UnknownSchemaVersion
 
 SCHEMA_VERSION = 1
 # A series that was not seen for so many minutes is forgotten.

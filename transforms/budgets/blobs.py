@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from transforms.segments import UnknownSchemaVersion
+from transforms.folds.segments import UnknownSchemaVersion
 
 SCHEMA_VERSION = 1
 _MARK = bytes([SCHEMA_VERSION])

@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.arrow import CHARGES, from_ipc
+from transforms.billing.claims import IDENTIFYING
 from transforms.budgets.amounts import Amounts, OutOfBounds
 from transforms.budgets.ledger import Ledger
 from transforms.budgets.limits import Owner
 from transforms.budgets.reserve import MAX_ID
 from transforms.budgets.spends import Call, Entry, Response, Spend, Status
-from transforms.claims import IDENTIFYING
 
 
 class InvalidCharge(ValueError):

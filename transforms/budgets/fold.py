@@ -18,7 +18,7 @@ from transforms.budgets.ledger import Ledger, Memory
 from transforms.budgets.limits import EMPTY, Book, read_book
 from transforms.budgets.resolve import expire
 from transforms.budgets.state import Segments, read_head
-from transforms.step import Fold, State, Step
+from transforms.folds.step import Fold, State, Step
 
 _BOOKS_AT_HAND = 1_000
 

@@ -25,7 +25,7 @@ from transforms.budgets.balances import Balance, read_balance
 from transforms.budgets.blobs import mark, pack, unmark, unpack
 from transforms.budgets.spends import Call, Response, Spend, read_call, read_spend
 from transforms.budgets.windows import SECOND
-from transforms.step import State
+from transforms.folds.step import State
 
 FOREVER = 2**63 - 1
 OPERATIONS = ("reserve", "settle", "release")

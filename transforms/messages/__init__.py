@@ -11,10 +11,10 @@ import polars as pl
 import pyarrow as pa
 
 from schemas.limits import Limits
-from transforms.decode import Decoded
 from transforms.messages.extract import extract
 from transforms.messages.rows import attribute_rows, event_rows
 from transforms.messages.sources import matches
+from transforms.otlp.decode import Decoded
 
 
 @dataclass(frozen=True)

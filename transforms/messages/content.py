@@ -18,7 +18,7 @@ import pyarrow as pa
 from schemas.arrow import MESSAGES
 from transforms.messages.json_text import dump
 from transforms.messages.message import Message
-from transforms.redact import may_be_private, redact_text
+from transforms.redact.texts import may_be_private, redact_text
 
 
 class Distinct:

@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from schemas.content import SIDES
 from schemas.limits import Limits
-from transforms.attribute_limits import flag_rows
 from transforms.columns import text_lists
 from transforms.messages.content import Distinct, address
 from transforms.messages.read import read_texts
 from transforms.messages.sources import LAST, ranks
+from transforms.otlp.attribute_limits import flag_rows
 
 ROWS = pl.Schema({"owner": pl.Int32, "code": pl.Int64, "occurrence": pl.Int64, "text": pl.String})
 _MOST = np.iinfo(np.int64).max

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from transforms.attributes import Attributes
 from transforms.messages.extract import ROWS
 from transforms.messages.sources import takes_of
+from transforms.otlp.attributes import Attributes
 
 Names = list[tuple[int, str]]
 

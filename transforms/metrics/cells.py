@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from schemas.arrow import MEASURES, METRICS
-from transforms.blocks import intern
+from transforms.columns import intern
 from transforms.metrics.changes import AMOUNTS, NAMES, bucket_lists
 
 OTHER = "(other)"

@@ -9,9 +9,10 @@ import polars as pl
 import pyarrow as pa
 
 from schemas.arrow import MEASURES, METRIC_CHANGES, SERIES
-from transforms.blocks import TOKENS, Block, expand, intern
+from transforms.columns import intern
 from transforms.metrics.histogram import buckets
 from transforms.metrics.shown import ATTEMPT, BILLED, ERROR, shown
+from transforms.traces.blocks import TOKENS, Block, expand
 
 NAMES = tuple(name for name, _ in SERIES)
 CELL = (*NAMES, "minute")

@@ -19,12 +19,12 @@ import pyarrow as pa
 
 from schemas.arrow import METRIC_CHANGES, METRICS
 from schemas.limits import LIMITS
-from transforms.buckets import mix
+from transforms.folds.buckets import mix
+from transforms.folds.segments import NEVER, Head, pack_tables, unpack_tables
+from transforms.folds.step import Fold, State, Step
+from transforms.folds.ticks import rested, ticking
 from transforms.metrics.cells import Cells, add, from_changes, rows
 from transforms.metrics.minutes import Minutes, ask, read, take_due
-from transforms.segments import NEVER, Head, pack_tables, unpack_tables
-from transforms.step import Fold, State, Step
-from transforms.ticks import rested, ticking
 
 _SECOND = 10**9
 # A span may begin so long after it is received, by a clock that is ahead.

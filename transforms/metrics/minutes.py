@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from schemas.arrow import RECOUNTS
-from transforms.segments import NEVER, pack_tables, unpack_tables
+from transforms.folds.segments import NEVER, pack_tables, unpack_tables
 
 RECOUNT_NS = 5 * 10**9
 AGAIN_NS = 60 * 10**9

@@ -7,7 +7,7 @@ directly below it, which would be the one that failed. ATTEMPT: it is billed, or
 import numpy as np
 import polars as pl
 
-from transforms.blocks import Block
+from transforms.traces.blocks import Block
 
 BILLED, ERROR, ATTEMPT = 1, 2, 4
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from schemas.arrow import from_ipc, to_ipc
-from transforms.step import Step
+from transforms.folds.step import Step
 
 SECOND = 10**9
 STARTED = 1_000 * SECOND

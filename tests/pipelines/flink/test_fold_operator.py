@@ -3,7 +3,7 @@ import pyarrow as pa
 from pipelines.flink.fold_operator import Feed, FoldOperator
 from schemas.arrow import from_ipc, to_ipc
 from tests.pipelines.flink.fakes import FakeContext, FakeRuntime
-from transforms.step import Step
+from transforms.folds.step import Step
 
 SECOND = 10**9
 

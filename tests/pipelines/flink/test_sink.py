@@ -8,7 +8,7 @@ from pipelines.sinks import RefusedRows, StoreSink
 from pipelines.store import StoreSettings
 from schemas.arrow import DEAD_LETTERS, RECOUNTS, REQUESTS, USAGE, from_ipc, to_ipc
 from tests.pipelines.flink.fakes import FakeContext, FakeGroup, FakeRuntime
-from transforms.segments import UnknownSchemaVersion
+from transforms.folds.segments import UnknownSchemaVersion
 
 
 class PickySink(StoreSink):

@@ -13,7 +13,7 @@ from pipelines.flink.local import configuration
 from pipelines.flink.settings import ObserveSettings, load_local
 from pipelines.flink.task import begin_task
 from schemas.arrow import from_ipc, to_ipc
-from transforms.step import Step
+from transforms.folds.step import Step
 
 SPEC = Path(__file__).parents[3] / "jobs" / "observe.yaml"
 

@@ -15,7 +15,7 @@ from services.budget.prices import Prices
 from services.control.keys import Grant
 from services.shared.answers import unavailable
 from transforms.budgets.fold import BudgetSettings, make_budget
-from transforms.step import apply
+from transforms.folds.step import apply
 
 GRANT = Grant("acme", "blue", "key000000001", False)
 

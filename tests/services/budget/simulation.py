@@ -17,7 +17,7 @@ from schemas.arrow import BUDGET_LOG
 from tests.services.budget.linearizability import Answer, Call
 from transforms.budgets.fingerprint import fingerprint
 from transforms.budgets.fold import BudgetSettings, make_budget
-from transforms.step import Fold, apply
+from transforms.folds.step import Fold, apply
 
 ORG = "acme"
 NAMES = {

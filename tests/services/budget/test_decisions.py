@@ -15,7 +15,7 @@ from services.control.migrate import migrate
 from services.control.organisations import create_org
 from services.shared.answers import Refusal, Refused
 from tests.services.budget.desk import GRANT, desk
-from transforms.pricing import price
+from transforms.prices.pricing import price
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from schemas import budget_pb2 as pb
 from tests.services.budget.linearizability import explain
 from tests.services.budget.simulation import Simulation
 from transforms.budgets.fold import BudgetSettings, make_budget
-from transforms.step import Step
+from transforms.folds.step import Step
 
 _LIMIT, _CALLS, _PARTS = 10, 30, 8
 # More of them: SPANMILL_HISTORIES=100000 pytest tests/services/budget/test_histories.py

@@ -18,7 +18,7 @@ from services.budget.contracts import Contracts
 from services.budget.prices import Prices
 from services.budget.settings import Settings
 from tests.store_process import running_store
-from transforms.pricing import price
+from transforms.prices.pricing import price
 
 NOW = 1_790_000_000_000_000_000
 ASKED = ("acme", "openai", "gpt-4o", 1000, 500)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.transforms.alerts.world import START, World, at, cell, rules
 from transforms.alerts.cells import MINUTE_NS
 from transforms.alerts.fold import LIVE, AlertSettings
-from transforms.segments import UnknownSchemaVersion
+from transforms.folds.segments import UnknownSchemaVersion
 
 SPEND = {"kind": "threshold", "metric": "cost", "above": "5", "window": "5m", "resolve_after": "2m"}
 

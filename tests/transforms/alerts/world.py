@@ -12,8 +12,8 @@ from transforms.alerts.cells import MINUTE_NS
 from transforms.alerts.fold import AlertSettings, Book, make_alerts
 from transforms.alerts.parse import parse_rules
 from transforms.alerts.rules import Rule
+from transforms.folds.step import apply
 from transforms.metrics.histogram import buckets
-from transforms.step import apply
 
 START = 29_830_000  # minutes since 1970: in 2026
 SECOND = 10**9

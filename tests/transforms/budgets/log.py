@@ -9,7 +9,7 @@ from schemas import budget_pb2 as pb
 from schemas.arrow import BUDGET_LOG, CHARGES, to_ipc
 from transforms.budgets.fold import BudgetSettings, make_budget
 from transforms.budgets.windows import SECOND
-from transforms.step import Fold, apply
+from transforms.folds.step import Fold, apply
 
 Row = dict[str, Any]
 ORG = "acme"

@@ -12,8 +12,8 @@ from tests.transforms.budgets.log import ORG, Log, budget, charges, entry, limit
 from transforms.budgets.fingerprint import fingerprint
 from transforms.budgets.fold import BudgetSettings, make_budget
 from transforms.budgets.windows import SECOND
-from transforms.segments import UnknownSchemaVersion
-from transforms.step import Step
+from transforms.folds.segments import UnknownSchemaVersion
+from transforms.folds.step import Step
 
 ID = "chatcmpl-0123456789abcdef"
 

@@ -28,7 +28,7 @@ from tests.transforms.budgets.log import (
 from tests.transforms.budgets.oracle import Oracle, period
 from transforms.budgets.fold import BudgetSettings, make_budget
 from transforms.budgets.windows import SECOND
-from transforms.step import Step
+from transforms.folds.step import Step
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 

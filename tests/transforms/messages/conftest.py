@@ -10,8 +10,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from schemas.arrow import RAW
 from schemas.limits import LIMITS, Limits
-from transforms.decode import decode
 from transforms.messages import Messages, messages
+from transforms.otlp.decode import decode
 
 NOW = 1_795_420_000 * 10**9
 

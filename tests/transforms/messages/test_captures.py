@@ -12,9 +12,9 @@ import pytest
 
 from schemas.arrow import RAW
 from schemas.limits import LIMITS
-from transforms.decode import decode, decode_logs
-from transforms.logs import span_logs
 from transforms.messages import messages
+from transforms.messages.logs import span_logs
+from transforms.otlp.decode import decode, decode_logs
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 EXPECTED = json.loads((CAPTURES / "EXPECTED.json").read_text("utf-8"))["captures"]
