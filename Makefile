@@ -26,7 +26,7 @@ test: lint unit it ## everything that must hold, fast suites first
 lint: $(READY) ## ruff, pyright, import direction; changes nothing
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/pyright
+	@$(BIN)/pyright --threads
 	@$(BIN)/lint-imports --no-cache
 
 fix: $(READY) ## what ruff can mend by itself

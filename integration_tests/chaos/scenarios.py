@@ -55,7 +55,7 @@ def play(
         cluster.deploy("--set", f"store_url={proxy.url}", "--set", f"horizon_s={_HORIZON_S}")
         scene = Scene(cluster, proxy, random.Random(scenario.seed), longest_s)
         bodies, done = requests(scenario.seed), threading.Event()
-        pause = _SEND_S / len(bodies)
+        pause = _SEND_S / len(bodies) if scenario.steps else 0
         sender = threading.Thread(target=post_until_acknowledged, args=(cluster, bodies, done, pause), daemon=True)
         sender.start()
         proxy.lie = lies
