@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,16 +11,22 @@ from integration_tests.local_cluster import LocalCluster
 from tests.services.budget.linearizability import explain
 
 _LIMIT = 30
+_KEPT = Path(__file__).parent / "savepoints" / "budget-1"
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory) -> Iterator[LocalCluster]:
-    """One TaskManager, on which the job budget runs."""
+    """One TaskManager, on which the job budget runs, from a savepoint that is kept."""
     made = LocalCluster(tmp_path_factory.mktemp("budgets") / "data", "--task-managers", "1")
     made.up()
-    made.job("deploy", "budget")
+    made.job("deploy", "budget", "--from", _KEPT.as_uri())
     yield made
     made.kill_all()
+
+
+def test_what_a_kept_savepoint_says_was_spent_is_spent(cluster):
+    key = new_org(cluster, "kept")
+    assert Caller([cluster.running.budget_grpc], key).balance()[0] == 10
 
 
 def test_a_history_with_a_dead_taskmanager_and_an_upgrade_is_linearisable(cluster):
