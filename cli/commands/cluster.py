@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from typing import Annotated, Any, Literal
 
@@ -14,12 +13,12 @@ import typer
 from cli.exits import Exit, Failure
 from cli.local.cluster import Cluster
 from cli.local.folder import is_held
+from cli.local.foreground import run
 from cli.local.process import process_rows
 from cli.local.profile import ClusterProfile, Running, find_running
 from cli.options import DATA, Data, Output
 from cli.output import Form, paper, say, show
 
-_WATCH_S = 0.25
 _STOP_S = 120
 
 commands = typer.Typer(
@@ -66,16 +65,11 @@ def up(
         running = _in_background(profile)
         paper.print(banner(running, profile), markup=False)
         return
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    cluster = Cluster(profile, say)
-    running = cluster.start()
-    paper.print(banner(running, profile), markup=False)
-    while not stop.wait(_WATCH_S):
-        cluster.watch()
-    say("stopping; what was acknowledged is kept, jobs go on at the next start")
-    cluster.stop()
+    run(
+        Cluster(profile, say),
+        lambda running: paper.print(banner(running, profile), markup=False),
+        "stopping; what was acknowledged is kept, jobs go on at the next start",
+    )
 
 
 @commands.command("down")

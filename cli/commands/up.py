@@ -1,17 +1,14 @@
 """`spanmill up`: the embedded profile in the foreground."""
 
-import signal
-import threading
 from typing import Annotated
 
 import typer
 
 from cli.local.embedded import Embedded
+from cli.local.foreground import run
 from cli.local.profile import Profile, Running
 from cli.options import DATA, Data
 from cli.output import paper, say
-
-_WATCH_S = 0.25
 
 
 def register(commands: typer.Typer) -> None:
@@ -48,16 +45,11 @@ def up(
     profile = Profile(
         data, host, http_port, grpc_port, sql_port, quiet_gap, horizon, budget_grpc_port, budget_http_port, budgets
     )
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    supervisor = Embedded(profile, say)
-    running = supervisor.start()
-    paper.print(banner(running, profile), markup=False)
-    while not stop.wait(_WATCH_S):
-        supervisor.watch()
-    say("stopping; what was acknowledged is kept")
-    supervisor.stop()
+    run(
+        Embedded(profile, say),
+        lambda running: paper.print(banner(running, profile), markup=False),
+        "stopping; what was acknowledged is kept",
+    )
 
 
 def banner(running: Running, profile: Profile) -> str:
