@@ -151,11 +151,11 @@ def test_a_rollback_brings_back_the_settings_and_the_state_goes_on(cluster):
 def test_a_plan_that_the_cluster_has_moved_away_from_is_refused(cluster, tmp_path):
     plan = tmp_path / "plan.json"
     cluster.job("plan", "observe", "--set", "quiet_gap_s=2", "--out", str(plan))
-    cluster.job("upgrade", "observe", "--set", "quiet_gap_s=4")
-    stale = cluster.job("upgrade", "observe", "--set", "quiet_gap_s=2", "--plan", str(plan), ok=False)
+    cluster.job("stop", "observe")
+    stale = cluster.job("deploy", "observe", "--set", "quiet_gap_s=2", "--plan", str(plan), ok=False)
     assert stale.returncode == Exit.REFUSED and "stale" in stale.stderr
     cluster.job("plan", "observe", "--set", "quiet_gap_s=1", "--out", str(plan))
-    cluster.job("upgrade", "observe", "--set", "quiet_gap_s=1", "--plan", str(plan))
+    cluster.job("deploy", "observe", "--set", "quiet_gap_s=1", "--plan", str(plan))
 
 
 def test_of_two_operators_who_deploy_at_once_one_is_refused(cluster):
@@ -168,27 +168,18 @@ def test_of_two_operators_who_deploy_at_once_one_is_refused(cluster):
     cluster.deploy()
 
 
-@pytest.mark.parametrize(
-    ("savepoint", "reason"),
-    [("foreign", "it is a savepoint of another job"), ("process-mode", "as Flink's process mode gives them")],
-)
-def test_a_savepoint_that_is_not_ours_is_refused_with_what_to_do(cluster, savepoint, reason):
+def test_a_savepoint_that_is_not_ours_or_not_there_is_refused_with_what_to_do(cluster):
     cluster.job("stop", "observe")
     assert cluster.job("stop", "observe").returncode == 0
-    uri = (SAVEPOINTS / savepoint).as_uri()
-    refused = cluster.job("deploy", "observe", "--set", "quiet_gap_s=1", "--from", uri, ok=False)
-    assert refused.returncode == Exit.REFUSED
-    assert reason in refused.stderr
+    for uri, code, reason in (
+        ((SAVEPOINTS / "foreign").as_uri(), Exit.REFUSED, "it is a savepoint of another job"),
+        ((SAVEPOINTS / "process-mode").as_uri(), Exit.REFUSED, "as Flink's process mode gives them"),
+        ("file:///nowhere/savepoint-1", Exit.FAILED, "/nowhere/savepoint-1"),
+    ):
+        refused = cluster.job("deploy", "observe", "--set", "quiet_gap_s=1", "--from", uri, ok=False)
+        assert refused.returncode == code and reason in refused.stderr
     again = cluster.deploy()
     assert again["state"] == "running" and again["started_from"].startswith("file:")
-
-
-def test_a_savepoint_that_is_not_there_is_refused_before_anything_is_stopped(cluster):
-    cluster.job("stop", "observe")
-    refused = cluster.job("deploy", "observe", "--from", "file:///nowhere/savepoint-1", ok=False)
-    assert refused.returncode == Exit.FAILED
-    assert "/nowhere/savepoint-1" in refused.stderr
-    cluster.deploy()
 
 
 def test_several_gateways_write_one_topic_and_a_request_sent_to_both_counts_once(cluster, tmp_path):

@@ -77,10 +77,10 @@ class Prometheus(Child):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory) -> Iterator[LocalCluster]:
-    running = LocalCluster(tmp_path_factory.mktemp("metrics") / "data", "--task-managers", "3")
+    running = LocalCluster(tmp_path_factory.mktemp("metrics") / "data")
     try:
         running.up()
-        running.deploy()
+        running.deploy("--parallelism", "1")
         running.job("deploy", "budget")
         yield running
     finally:
