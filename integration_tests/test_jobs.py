@@ -142,6 +142,9 @@ def test_a_rollback_brings_back_the_settings_and_the_state_goes_on(cluster):
     ran = next(revision for revision in history(cluster) if revision["state"] == "running")
     cluster.job("upgrade", "observe", "--set", "quiet_gap_s=3")
     bodies = send(cluster, "rolled-back")
+    hasty = cluster.job("rollback", "observe", "--to", str(ran["revision"]), "--timeout", "1", ok=False)
+    assert hasty.returncode == Exit.FAILED and "runs again" in hasty.stderr
+    assert [revision["state"] for revision in history(cluster)[:2]] == ["failed", "running"]
     back = cluster.job_json("rollback", "observe", "--to", str(ran["revision"]))[0]
     assert back["state"] == "running" and back["started_from"].startswith("file:")
     assert json.loads(cluster.job("plan", "observe", "--set", "quiet_gap_s=1", "-o", "json").stdout) == []

@@ -2,7 +2,8 @@
 
 Order of an upgrade: everything that can fail is prepared while the old revision runs (client process, code, tables);
 then savepoint and stop, submit, wait until all tasks run, a checkpoint is complete and the lag is zero or falling.
-When that does not come in time the new revision is cancelled and the old one is started again from its savepoint.
+When that does not come in time the new revision is cancelled and the old one is started again from its savepoint; a
+rollback does the same.
 """
 
 import time
@@ -108,32 +109,40 @@ def apply(cluster: Cluster, spec: JobSpec, plan: Plan, client: JobClient, timeou
             cluster.engine, old, cluster.now(), savepoint=savepoint, state=RevisionState.STOPPED,
             message=f"replaced by revision {revision.revision}",
         )  # fmt: skip
+    return _bring(cluster, spec.entry, revision, old, client, store_code, savepoint, bool(plan.lost), timeout)
+
+
+def _bring(
+    cluster: Cluster, entry: str, revision: Revision, old: Revision | None,
+    client: JobClient, code: Path, savepoint: str, lost: bool, timeout: float,
+) -> Revision:  # fmt: skip
+    """Makes `revision` the running one; `old`, which was stopped for it, runs again when it is not well."""
     try:
-        return _start(cluster, revision, client, store_code, savepoint, bool(plan.lost), timeout)
+        return _start(cluster, revision, client, code, savepoint, lost, timeout)
     except Failure as failure:
         _note(cluster, revision, RevisionState.FAILED, failure.what)
-        if old:
-            try:
-                back(cluster, spec.entry, old, savepoint, timeout)
-            except Failure as second:
-                raise Failure(
-                    f"revision {revision.revision} is not well: {failure.what}\n"
-                    f"revision {old.revision} could not be started again either: {second.what}",
-                    f"spanmill job status {spec.name}; spanmill job deploy {spec.name} --from {savepoint}",
-                ) from failure
+        if old is None:
+            raise
+        try:
+            back(cluster, entry, old, timeout)
+        except Failure as second:
             raise Failure(
-                f"revision {revision.revision} is not well: {failure.what}\nrevision {old.revision} runs again",
-                f"spanmill job logs {spec.name}; spanmill job history {spec.name}",
+                f"revision {revision.revision} is not well: {failure.what}\n"
+                f"revision {old.revision} could not be started again either: {second.what}",
+                f"spanmill job status {old.job}; spanmill job deploy {old.job} --from {old.savepoint}",
             ) from failure
-        raise
+        raise Failure(
+            f"revision {revision.revision} is not well: {failure.what}\nrevision {old.revision} runs again",
+            f"spanmill job logs {old.job}; spanmill job history {old.job}",
+        ) from failure
 
 
-def back(cluster: Cluster, entry: str, old: Revision, savepoint: str, timeout: float) -> Revision:
-    """Starts the revision `old` again, with its own code, from `savepoint`. It is not ended when it is late."""
+def back(cluster: Cluster, entry: str, old: Revision, timeout: float) -> Revision:
+    """Starts the revision `old` again, with its own code, from its savepoint. It is not ended when it is late."""
     cluster.say(f"going back to revision {old.revision}")
     kept = code_store.stored(cluster.running.code, old.code)
     with job_client(entry, {**old.spec, **access_of(cluster.running)}, kept) as client:
-        old = _submit(cluster, old, client, kept, savepoint, lost=False)
+        old = _submit(cluster, old, client, kept, old.savepoint, lost=False)
     wait_well(cluster, old.flink_job, old.spec["topic"], max(timeout, WAY_BACK_S))
     return _note(cluster, old, RevisionState.RUNNING, "")
 
@@ -237,7 +246,7 @@ def rollback(cluster: Cluster, entry: str, job: str, number: int | None, timeout
     kept = code_store.stored(cluster.running.code, target.code)
     if not kept.exists():
         raise Failure(f"the code of revision {target.revision} is not in {kept} any more", code=Exit.REFUSED)
-    savepoint = target.savepoint
+    savepoint, stopped = target.savepoint, None
     if live:
         if Facts(live.spec, live.code, live.graph) == wanted:
             cluster.say(f"revision {live.revision} is the same already")
@@ -247,18 +256,14 @@ def rollback(cluster: Cluster, entry: str, job: str, number: int | None, timeout
         refused = [line for line in lines if line.cure]
         if refused and not target.savepoint:
             raise Failure(f"{refused[0].subject}: {refused[0].reason}", refused[0].cure, Exit.REFUSED)
-        newest = stop(cluster, job).savepoint
+        stopped = stop(cluster, job)
         if refused:
             cluster.say(f"{refused[0].subject}: {refused[0].reason}")
             cluster.say(f"going back to the savepoint of revision {target.revision}: rows since then are written again")
         else:
-            savepoint = newest
+            savepoint = stopped.savepoint
     new = replace(target, state=RevisionState.DEPLOYING, message="", flink_job="", started_from=savepoint, savepoint="",
                   operator=cluster.operator, created_at=cluster.now(), changed_at=cluster.now())  # fmt: skip
     revision = add_revision(cluster.engine, new)
     with job_client(entry, {**target.spec, **access_of(cluster.running)}, kept) as client:
-        try:
-            return _start(cluster, revision, client, kept, savepoint, bool(savepoint), timeout)
-        except Failure as failure:
-            _note(cluster, revision, RevisionState.FAILED, failure.what)
-            raise
+        return _bring(cluster, entry, revision, stopped, client, kept, savepoint, bool(savepoint), timeout)
