@@ -39,7 +39,7 @@ unit: $(READY) ## pure steps and single services
 it: $(READY) ## the whole product with its real broker, Flink, engine and clients
 	@deploy/postgres
 	@deploy/prometheus/install
-	@$(TESTS) integration_tests --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(TESTS) integration_tests --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 chaos: $(READY) ## SEEDS=n drawn crash scenarios on a real cluster, at full length; SEED=s plays one again
 	@deploy/postgres

@@ -29,8 +29,8 @@ _ANY = "pydantic-ai/agent"
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory) -> Iterator[LocalCluster]:
-    """A cluster on which observe runs."""
-    made = LocalCluster(tmp_path_factory.mktemp("jobs") / "data")
+    """A cluster on which observe runs, with its state in RocksDB; savepoints are the same for all backends."""
+    made = LocalCluster(tmp_path_factory.mktemp("jobs") / "data", "--state-backend", "rocksdb")
     made.up()
     made.deploy()
     yield made
@@ -221,18 +221,14 @@ def test_status_and_logs_say_how_the_job_is(cluster):
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_the_savepoint_of_each_release_is_restored_with_its_traces(release, tmp_path):
+def test_the_savepoint_of_each_release_is_restored_with_its_traces(release, cluster):
     """What was not shown yet when it was taken comes out: from the folds, and from the requests in the batcher."""
     wanted = json.loads((SAVEPOINTS / f"{release}.json").read_text())
-    made = LocalCluster(tmp_path / "data", "--state-backend", "rocksdb")  # a savepoint is the same for all
-    try:
-        made.up()
-        made.deploy("--from", (SAVEPOINTS / release).as_uri())
-        deadline = time.monotonic() + 180
-        while made.rows("SELECT count() AS n FROM traces")[0]["n"] < len(wanted):
-            assert time.monotonic() < deadline, "traces of the savepoint are missing"
-            time.sleep(0.5)
-        found = made.rows("SELECT trace_id, span_count, cost_nano FROM traces")
-        assert {row["trace_id"]: [row["span_count"], row["cost_nano"]] for row in found} == wanted
-    finally:
-        made.kill_all()
+    cluster.job("stop", "observe")
+    cluster.deploy("--from", (SAVEPOINTS / release).as_uri())
+    shown = "SELECT trace_id, span_count, cost_nano FROM traces WHERE trace_id IN {ids:Array(String)}"
+    deadline = time.monotonic() + 180
+    while len(found := cluster.rows(shown, ids=list(wanted))) < len(wanted):
+        assert time.monotonic() < deadline, "traces of the savepoint are missing"
+        time.sleep(0.5)
+    assert {row["trace_id"]: [row["span_count"], row["cost_nano"]] for row in found} == wanted
