@@ -28,6 +28,8 @@ from pipelines.ports import free_port
 DEPLOY = Path(__file__).parent.parent / "deploy" / "prometheus"
 SUCCESS_RATE = 'rate(llmops_spans_processed_total{status="success"}[1h]) / rate(llmops_spans_received_total[1h])'
 QUERY_LATENCY = "histogram_quantile(0.95, rate(llmops_query_duration_seconds_bucket[1h]))"
+RECEIVED = "llmops_spans_received_total"
+SUCCESS, DEAD = (f'llmops_spans_processed_total{{status="{status}"}}' for status in ("success", "dead_letter"))
 FRESHNESS = 'llmops_ingestion_lag_seconds{quantile="0.95"}'
 
 _FILES = all_files()[::4]
@@ -77,10 +79,10 @@ class Prometheus(Child):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory) -> Iterator[LocalCluster]:
-    running = LocalCluster(tmp_path_factory.mktemp("metrics") / "data")
+    running = LocalCluster(tmp_path_factory.mktemp("metrics") / "data", "--task-managers", "3")
     try:
         running.up()
-        running.deploy("--parallelism", "1")
+        running.deploy()
         running.job("deploy", "budget")
         yield running
     finally:
@@ -93,9 +95,8 @@ def prometheus(cluster, tmp_path_factory) -> Iterator[Prometheus]:
     process = Prometheus(tmp_path_factory.mktemp("prometheus"), cluster.running.metrics)
     try:
         process.start()
-        wait_for(
-            lambda: process.alive and _up(process) and process.number("llmops_spans_received_total") is not None, 180
-        )
+        # A rate counts from the first value that Prometheus has.
+        wait_for(lambda: process.alive and _up(process) and _has(process, RECEIVED, SUCCESS, DEAD), 180)
         for number in range(4):
             for path in _FILES:
                 assert cluster.post(renamed(path.read_bytes(), f"metrics-{number}")).status_code == 200
@@ -116,6 +117,10 @@ def _up(process: Prometheus) -> bool:
         return False
 
 
+def _has(process: Prometheus, *metrics: str) -> bool:
+    return all(process.number(metric) is not None for metric in metrics)
+
+
 def _send_bad(cluster: LocalCluster) -> None:
     """A record that came past the gateway without a tenant: a dead letter."""
     producer = Producer({"bootstrap.servers": cluster.running.broker})
@@ -128,11 +133,10 @@ def _sent() -> int:
 
 
 def test_the_totals_are_what_was_sent_and_what_the_store_says(cluster, prometheus):
-    received, processed = "llmops_spans_received_total", 'llmops_spans_processed_total{status="success"}'
-    wait_for(lambda: prometheus.number(received) == _sent() and prometheus.number(processed) == _sent(), 120)
+    told = {RECEIVED: _sent(), SUCCESS: _sent(), DEAD: 1}
+    wait_for(lambda: {metric: prometheus.number(metric) for metric in told} == told, 120)
     [row] = cluster.rows("SELECT sum(written) AS written FROM requests WHERE signal = 'traces'")
     assert row["written"] == _sent()
-    assert prometheus.number('llmops_spans_processed_total{status="dead_letter"}') == 1
     by_step = {labels["step"]: n for labels, n in prometheus.ask("sum by (step) (llmops_dead_letters_total)")}
     assert by_step == {"source": 1}
     rows = {labels["table"]: n for labels, n in prometheus.ask("sum by (table) (llmops_store_insert_rows_total)")}
@@ -184,7 +188,7 @@ def test_no_alarm_for_a_page_is_raised_by_a_healthy_cluster(prometheus):
 
 def test_the_lag_grows_and_alarms_are_raised_while_the_job_is_away(cluster, prometheus):
     cluster.job("stop", "observe")
-    before = prometheus.number('llmops_spans_processed_total{status="success"}')
+    before = prometheus.number(SUCCESS)
     for path in _FILES:
         assert cluster.post(renamed(path.read_bytes(), "away")).status_code == 200
     wait_for(lambda: (prometheus.number("sum(spanmill:kafka_consumer_lag_records:group)") or 0) >= len(_FILES), 60)
@@ -192,9 +196,8 @@ def test_the_lag_grows_and_alarms_are_raised_while_the_job_is_away(cluster, prom
     cluster.deploy()
     cluster.caught_up()
     wait_for(lambda: not prometheus.ask('ALERTS{alertname="SpanmillJobNotRunning"}'), 60)
-    processed = 'llmops_spans_processed_total{status="success"}'
     # What the new job counted before it was seen for the first time is in no rate.
-    wait_for(lambda: (prometheus.number(processed) or 0) >= (before or 0), 60)
+    wait_for(lambda: (prometheus.number(SUCCESS) or 0) >= (before or 0), 60)
 
 
 def test_the_script_that_installs_prometheus_is_posix_and_content_with_what_is_there():
