@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Producer
 
 from integration_tests.budget_ground import Caller, History, Services, new_org, set_limit, wait_limits
+from integration_tests.ground import wait_for
 from integration_tests.product import WITH_BUDGETS, Product
 from schemas import budget_pb2 as pb
 from schemas.budget_pb2_grpc import BudgetsStub
@@ -169,10 +170,7 @@ def test_a_record_of_some_mebibytes_is_folded_and_what_it_says_is_kept(product, 
     producer = Producer({"bootstrap.servers": product.running.broker, "message.max.bytes": MAX_RECORD_BYTES})
     producer.produce(BUDGET_LOG.name, pb.EventBatch(events=holds).SerializeToString(), b"large")
     assert producer.flush(60) == 0
-    deadline = time.monotonic() + 120
-    while caller.balance() != (0, 5_000):
-        assert time.monotonic() < deadline, "the holds are not folded"
-        time.sleep(0.5)
+    wait_for(lambda: caller.balance() == (0, 5_000), 120)
     _store_has(product, "large", 0, 5_000)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cli.client import connect
 from integration_tests.product import SPANMILL, spanmill
 from integration_tests.traffic import capture, renamed, trace_ids
 from schemas.arrow import DEAD_LETTERS
@@ -46,7 +45,7 @@ def test_dead_letters_are_replayed_as_the_documents_say(product, tmp_path):
         "org": "local", "step": "decode", "received_at": datetime(2026, 3, 1, tzinfo=UTC),
         "partition": 0, "offset": 0, "position": 0, "raw": body,
     }  # fmt: skip
-    connect(product.running).insert_arrow("dead_letters_data", pa.Table.from_pylist([letter], DEAD_LETTERS))
+    product.store.insert_arrow("dead_letters_data", pa.Table.from_pylist([letter], DEAD_LETTERS))
     [snippet] = re.findall(r"```sh\n(spanmill sql .*?base64 -d.*?)```", OPERATIONS, re.DOTALL)
     (tmp_path / "spanmill").write_text(f'#!/bin/sh\nexec {shlex.join(SPANMILL)} "$@"\n')
     (tmp_path / "spanmill").chmod(0o755)

@@ -154,11 +154,11 @@ def test_a_rollback_brings_back_the_settings_and_the_state_goes_on(cluster):
 def test_a_plan_that_the_cluster_has_moved_away_from_is_refused(cluster, tmp_path):
     plan = tmp_path / "plan.json"
     cluster.job("plan", "observe", "--set", "quiet_gap_s=2", "--out", str(plan))
-    cluster.job("stop", "observe")
-    stale = cluster.job("deploy", "observe", "--set", "quiet_gap_s=2", "--plan", str(plan), ok=False)
+    cluster.job("upgrade", "observe", "--set", "quiet_gap_s=4")
+    stale = cluster.job("upgrade", "observe", "--set", "quiet_gap_s=2", "--plan", str(plan), ok=False)
     assert stale.returncode == Exit.REFUSED and "stale" in stale.stderr
     cluster.job("plan", "observe", "--set", "quiet_gap_s=1", "--out", str(plan))
-    cluster.job("deploy", "observe", "--set", "quiet_gap_s=1", "--plan", str(plan))
+    cluster.job("upgrade", "observe", "--set", "quiet_gap_s=1", "--plan", str(plan))
 
 
 def test_of_two_operators_who_deploy_at_once_one_is_refused(cluster):
